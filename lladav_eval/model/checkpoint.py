@@ -1,0 +1,186 @@
+"""Checkpoint directories: found by name, read strictly, identified by their bytes.
+
+Only safetensors are read: pickled weights could run code. Weights go straight from their shard to their final
+device and type, so the peak is the model plus one tensor.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from lladav_eval.errors import CheckpointError, EnvironmentError_
+from lladav_eval.model.config import ModelConfig
+from lladav_eval.model.lladav import LladavModel
+
+EMBEDDED = {"pocket": "pocket", "pocket-ar": "pocket-ar"}
+"""Names of the checkpoints shipped with the package, and their directories."""
+
+OFFICIAL = "GSAI-ML/LLaDA-V"
+OFFICIAL_SIZE = "16.9 GB"
+
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+_HASHED = ("*.safetensors", "*.json")
+_VOCABULARY_WEIGHTS = ("model.embed_tokens.weight", "lm_head.weight")
+
+
+def find_checkpoint(name: str, offline: bool = False) -> Path:
+    """The directory of a checkpoint: embedded, local, or fetched from the hub.
+
+    Raises:
+        CheckpointError: if ``name`` is neither embedded, nor a directory, nor of the form ``owner/name``.
+        EnvironmentError_: if the hub is needed and can't be reached.
+    """
+    if name in EMBEDDED:
+        return Path(__file__).resolve().parents[1] / "pocket" / "checkpoints" / EMBEDDED[name]
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise CheckpointError(f"{name}: is a file; give the directory that holds config.json and *.safetensors")
+    if not _HUB_NAME.fullmatch(name):
+        raise CheckpointError(
+            f"{name!r}: no such directory, and not a hub name like {OFFICIAL}; embedded models: {', '.join(EMBEDDED)}"
+        )
+    return _fetch(name, offline)
+
+
+def _fetch(name: str, offline: bool) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    try:
+        return Path(
+            snapshot_download(
+                name, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.jinja"], local_files_only=offline
+            )
+        )
+    except RepositoryNotFoundError:
+        raise CheckpointError(f"{name}: the hub has no such model, or it is private; check the name or log in") from None
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        reason = "is not in the local cache" if offline else f"could not be fetched from the hub ({_brief(error)})"
+        raise EnvironmentError_(
+            f"{name} {reason}; give a downloaded copy with --model DIR, or try the embedded one with --model pocket"
+        ) from None
+
+
+def _brief(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text[:120] + ("..." if len(text) > 120 else "") or type(error).__name__
+
+
+def load_model(
+    directory: Path, config: ModelConfig, vocabulary: int, device: torch.device, dtype: torch.dtype
+) -> LladavModel:
+    """Build the model and fill in every weight from the safetensors shards.
+
+    Args:
+        directory: holds ``model.safetensors``, or shards with ``model.safetensors.index.json``.
+        config: sizes of the checkpoint.
+        vocabulary: rows kept of embeddings and head; the authors' loader cuts both to the tokenizer's length.
+        device: where the weights go.
+        dtype: type the weights are converted to.
+
+    Raises:
+        CheckpointError: listing missing files and missing, unexpected or wrong-shaped weights.
+    """
+    if vocabulary > config.vocab_size:
+        raise CheckpointError(f"{directory}: the tokenizer has {vocabulary} tokens, config.json {config.vocab_size}")
+    with torch.device("meta"):
+        expected = {name: tuple(tensor.shape) for name, tensor in LladavModel(config).state_dict().items()}
+        model = LladavModel(dataclasses.replace(config, vocab_size=vocabulary))
+    shards = _shards(directory)
+    _check_weights(directory, expected, shards)
+    state = {}
+    for name, tensor in _read_weights(directory, shards, vocabulary, device):
+        state[name] = tensor.to(dtype)
+    model.load_state_dict(state, strict=True, assign=True)
+    model.requires_grad_(False)
+    return model.eval()
+
+
+def _shards(directory: Path) -> dict[str, str]:
+    """File name of every weight."""
+    index = directory / "model.safetensors.index.json"
+    single = directory / "model.safetensors"
+    if index.is_file():
+        try:
+            weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+            shards = {str(name): str(file) for name, file in weight_map.items()}
+        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+            raise CheckpointError(f"{index}: not a shard index ({_brief(error)}); download it again") from None
+        outside = sorted({file for file in shards.values() if Path(file).name != file})
+        if outside:
+            raise CheckpointError(f"{index}: names files outside the checkpoint: {_listing(outside)}")
+        missing = sorted({file for file in shards.values() if not (directory / file).is_file()})
+        if missing:
+            raise CheckpointError(f"{directory}: missing shards: {_listing(missing)}; download them again")
+        return shards
+    if single.is_file():
+        with _open(single) as weights:
+            return dict.fromkeys(weights.keys(), single.name)
+    if any(directory.glob("*.bin")) or any(directory.glob("*.pt")) or any(directory.glob("*.pth")):
+        raise CheckpointError(f"{directory}: only pickled weights, which can run code; convert them to safetensors")
+    raise CheckpointError(f"{directory}: no model.safetensors and no model.safetensors.index.json")
+
+
+def _check_weights(directory: Path, expected: dict[str, tuple[int, ...]], shards: dict[str, str]) -> None:
+    problems = []
+    for name in sorted(expected.keys() - shards.keys()):
+        problems.append(f"missing {name}")
+    for name in sorted(shards.keys() - expected.keys()):
+        problems.append(f"unexpected {name}")
+    for file in sorted(set(shards.values())):
+        with _open(directory / file) as weights:
+            present = set(weights.keys())
+            for name in sorted(name for name in expected.keys() & shards.keys() if shards[name] == file):
+                if name not in present:
+                    problems.append(f"missing {name} (the index promises it in {file})")
+                    continue
+                shape = tuple(weights.get_slice(name).get_shape())
+                if shape != expected[name]:
+                    problems.append(f"{name} has shape {list(shape)}, config.json asks for {list(expected[name])}")
+    if problems:
+        raise CheckpointError(f"{directory}: weights don't fit config.json: {_listing(problems, '; ')}")
+
+
+def _read_weights(
+    directory: Path, shards: dict[str, str], vocabulary: int, device: torch.device
+) -> Iterator[tuple[str, torch.Tensor]]:
+    for file in sorted(set(shards.values())):
+        with _open(directory / file, str(device)) as weights:
+            for name in sorted(name for name in shards if shards[name] == file):
+                if name in _VOCABULARY_WEIGHTS:
+                    yield name, weights.get_slice(name)[:vocabulary]
+                else:
+                    yield name, weights.get_tensor(name)
+
+
+def _open(path: Path, device: str = "cpu") -> safe_open:
+    try:
+        return safe_open(path, framework="pt", device=device)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: not a readable safetensors file ({_brief(error)}); download it again") from None
+
+
+def _listing(items: list[str], separator: str = ", ", most: int = 12) -> str:
+    shown = separator.join(items[:most])
+    return shown + (f" and {len(items) - most} more" if len(items) > most else "")
+
+
+def checkpoint_hash(directory: Path) -> str:
+    """Hex digest of every file that can change an answer: weights, config, tokenizer."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sorted({path for pattern in _HASHED for path in directory.glob(pattern)}):
+        digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 24):
+                digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,228 @@
+"""Sizes and switches of a LLaDA-V checkpoint, read from its own config.json (the authors' field names)."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lladav_eval.errors import CheckpointError
+
+# The official checkpoint keeps the tower's weights but not its sizes: config.json only names the tower.
+# Sizes: config.json of google/siglip2-so400m-patch14-384, equal to the defaults in the authors' siglip_encoder.py.
+_KNOWN_TOWERS: dict[str, dict[str, int]] = {
+    "so400m-patch14-384": {
+        "hidden_size": 1152,
+        "intermediate_size": 4304,
+        "num_hidden_layers": 27,
+        "num_attention_heads": 16,
+        "image_size": 384,
+        "patch_size": 14,
+    }
+}
+
+
+@dataclass(frozen=True)
+class VisionConfig:
+    """Sizes of the SigLIP tower as published, before its last layer is dropped."""
+
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    image_size: int
+    patch_size: int
+    layer_norm_eps: float = 1e-6
+
+    @property
+    def grid(self) -> int:
+        """Patches along one side of a tile (27 for 384 px tiles of 14 px patches)."""
+        return self.image_size // self.patch_size
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything the model and the image processing need to know about a checkpoint."""
+
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    vocab_size: int
+    max_position_embeddings: int
+    rms_norm_eps: float
+    rope_theta: float
+    attention_bias: bool
+    causal: bool
+    """True only for autoregressive twins; LLaDA attends in both directions."""
+    vision: VisionConfig
+    projector_depth: int
+    """Linear layers in the connector: 2 for ``mlp2x_gelu``."""
+    image_aspect_ratio: str
+    image_grid_pinpoints: tuple[tuple[int, int], ...]
+    """Allowed (width, height) of a tiled image, in pixels."""
+    max_tiles: int
+    """N of ``anyres_max_N``: larger grids are reduced to about this many tiles."""
+    max_length: int
+    """Longest sequence the checkpoint was trained for (``tokenizer_model_max_length``)."""
+
+
+def read_config(directory: Path) -> ModelConfig:
+    """Read ``directory/config.json``.
+
+    Raises:
+        CheckpointError: if the file is missing, is not JSON, lacks a field or asks for something unsupported.
+    """
+    path = directory / "config.json"
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such file; give a directory that holds a LLaDA-V checkpoint") from None
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise CheckpointError(f"{path}: not readable as JSON ({error}); download it again") from None
+    if not isinstance(fields, dict):
+        raise CheckpointError(f"{path}: must hold a JSON object, found {type(fields).__name__}")
+    try:
+        return parse_config(fields, directory)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+
+
+def parse_config(fields: dict[str, Any], directory: Path | None = None) -> ModelConfig:
+    """Turn the authors' config fields into a ``ModelConfig``.
+
+    Args:
+        fields: the content of config.json.
+        directory: where a relative ``mm_vision_tower`` is looked up.
+
+    Raises:
+        CheckpointError: naming the field that is missing, malformed or not supported.
+    """
+    _require(fields, "mm_projector_type", r"linear|mlp\d+x_gelu")
+    _require(fields, "mm_patch_merge_type", "spatial_unpad")
+    _require(fields, "mm_newline_position", "grid", default="grid")
+    _require(fields, "mm_spatial_pool_mode", "bilinear", default="bilinear")
+    _require(fields, "image_aspect_ratio", r"anyres_max_\d+")
+    for switch in ("add_faster_video", "mm_use_im_start_end", "mm_use_im_patch_token", "tie_word_embeddings"):
+        if fields.get(switch):
+            raise CheckpointError(f"{switch}={fields[switch]!r} is not supported; LLaDA-V has it off")
+    if fields.get("rope_scaling") is not None:
+        raise CheckpointError(f"rope_scaling={fields['rope_scaling']!r} is not supported; LLaDA-V has none")
+    vision = _vision_config(fields, directory)
+    heads = _size(fields, "num_attention_heads")
+    hidden = _size(fields, "hidden_size")
+    if hidden % heads:
+        raise CheckpointError(f"hidden_size={hidden} is not divisible by num_attention_heads={heads}")
+    projector = str(fields["mm_projector_type"])
+    return ModelConfig(
+        hidden_size=hidden,
+        intermediate_size=_size(fields, "intermediate_size"),
+        num_hidden_layers=_size(fields, "num_hidden_layers"),
+        num_attention_heads=heads,
+        num_key_value_heads=_size(fields, "num_key_value_heads") if "num_key_value_heads" in fields else heads,
+        vocab_size=_size(fields, "vocab_size"),
+        max_position_embeddings=_size(fields, "max_position_embeddings"),
+        rms_norm_eps=_number(fields, "rms_norm_eps"),
+        rope_theta=_number(fields, "rope_theta"),
+        attention_bias=bool(fields.get("attention_bias", False)),
+        causal=fields.get("lladav_eval_causal", False) is True,
+        vision=vision,
+        projector_depth=1 if projector == "linear" else int(projector[3:].split("x")[0]),
+        image_aspect_ratio=fields["image_aspect_ratio"],
+        image_grid_pinpoints=_pinpoints(fields, vision.image_size),
+        max_tiles=int(fields["image_aspect_ratio"].removeprefix("anyres_max_")),
+        max_length=_size(
+            fields,
+            "tokenizer_model_max_length" if fields.get("tokenizer_model_max_length") else "max_position_embeddings",
+        ),
+    )
+
+
+def _require(fields: dict[str, Any], name: str, pattern: str, default: str | None = None) -> None:
+    value = fields.get(name, default)
+    if value is None:
+        raise CheckpointError(f"field {name!r} is missing; is this a LLaDA-V checkpoint?")
+    if not isinstance(value, str) or not re.fullmatch(pattern, value):
+        raise CheckpointError(f"{name}={value!r} is not supported; expected {pattern}")
+
+
+def _size(fields: dict[str, Any], name: str) -> int:
+    value = fields.get(name)
+    if value is None:
+        raise CheckpointError(f"field {name!r} is missing; is this a LLaDA-V checkpoint?")
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise CheckpointError(f"{name}={value!r}: must be a whole number of at least 1")
+    return value
+
+
+def _number(fields: dict[str, Any], name: str) -> float:
+    value = fields.get(name)
+    if value is None:
+        raise CheckpointError(f"field {name!r} is missing; is this a LLaDA-V checkpoint?")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise CheckpointError(f"{name}={value!r}: must be a number above 0")
+    return float(value)
+
+
+def _vision_config(fields: dict[str, Any], directory: Path | None) -> VisionConfig:
+    """Sizes of the tower: ``vision_config`` if present, else what ``mm_vision_tower`` points to or is known by."""
+    sizes = fields.get("vision_config")
+    tower = fields.get("mm_vision_tower")
+    if sizes is None and isinstance(tower, str):
+        sizes = _tower_sizes(tower, directory)
+    if not isinstance(sizes, dict):
+        raise CheckpointError(
+            f"mm_vision_tower={tower!r}: its sizes are unknown; add a 'vision_config' object with "
+            "hidden_size, intermediate_size, num_hidden_layers, num_attention_heads, image_size, patch_size"
+        )
+    config = VisionConfig(
+        hidden_size=_size(sizes, "hidden_size"),
+        intermediate_size=_size(sizes, "intermediate_size"),
+        num_hidden_layers=_size(sizes, "num_hidden_layers"),
+        num_attention_heads=_size(sizes, "num_attention_heads"),
+        image_size=_size(sizes, "image_size"),
+        patch_size=_size(sizes, "patch_size"),
+        layer_norm_eps=_number(sizes, "layer_norm_eps") if "layer_norm_eps" in sizes else 1e-6,
+    )
+    if config.hidden_size % config.num_attention_heads:
+        raise CheckpointError(
+            f"vision hidden_size={config.hidden_size} is not divisible by num_attention_heads="
+            f"{config.num_attention_heads}"
+        )
+    if config.num_hidden_layers < 2 or config.grid < 1:
+        raise CheckpointError("vision_config: needs at least 2 layers and an image no smaller than a patch")
+    return config
+
+
+def _tower_sizes(tower: str, directory: Path | None) -> dict[str, Any] | None:
+    if directory is not None:
+        local = directory / tower / "config.json"
+        if local.is_file():
+            content = json.loads(local.read_text(encoding="utf-8"))
+            return content.get("vision_config", content) if isinstance(content, dict) else None
+    for suffix, sizes in _KNOWN_TOWERS.items():
+        if tower.endswith(suffix):
+            return dict(sizes)
+    return None
+
+
+def _pinpoints(fields: dict[str, Any], tile: int) -> tuple[tuple[int, int], ...]:
+    """Pixel sizes a tiled image may take; the text form ``(1x1),...,(6x6)`` counts in tiles (train.py)."""
+    value = fields.get("image_grid_pinpoints")
+    if isinstance(value, str):
+        corners = re.findall(r"\((\d+)x(\d+)\)", value)
+        if len(corners) < 2:
+            raise CheckpointError(f"image_grid_pinpoints={value!r}: expected '(1x1),...,(6x6)' or a list of pairs")
+        (low_w, low_h), (high_w, high_h) = (tuple(map(int, pair)) for pair in (corners[0], corners[-1]))
+        return tuple((w * tile, h * tile) for w in range(low_w, high_w + 1) for h in range(low_h, high_h + 1))
+    if not isinstance(value, list) or not value:
+        raise CheckpointError(f"image_grid_pinpoints={value!r}: expected a list of [width, height] in pixels")
+    for pair in value:
+        if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(n, int) and n > 0 for n in pair):
+            raise CheckpointError(f"image_grid_pinpoints: {pair!r} is not a [width, height] pair")
+        if pair[0] % tile or pair[1] % tile:
+            raise CheckpointError(f"image_grid_pinpoints: {pair!r} is not a multiple of the tile size {tile}")
+    return tuple((pair[0], pair[1]) for pair in value)

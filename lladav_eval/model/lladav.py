@@ -1,0 +1,146 @@
+"""LLaDA-V whole: tower, connector and transformer, and the two things asked of them.
+
+``encode_visuals`` turns the pixels of prompts into tokens once; ``BoundPrompts`` then answers the sampler's queries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from lladav_eval.errors import SampleError
+from lladav_eval.model.config import ModelConfig
+from lladav_eval.model.connector import build_projector, visual_tokens
+from lladav_eval.model.language import Layer, PackedLayout, RMSNorm, run_layers
+from lladav_eval.model.vision import VisionTower, tower_batches
+from lladav_eval.records import IMAGE_PLACEHOLDER_ID, Prompt, Query
+
+TILES_AT_ONCE = 16
+"""Tiles that go through the tower together; bounds its activations to about 1 GB at the official sizes."""
+
+
+class Backbone(nn.Module):
+    """Everything but the head, under the checkpoint's ``model.`` prefix."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
+        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.vision_tower = VisionTower(config.vision)
+        self.mm_projector = build_projector(config)
+        self.image_newline = nn.Parameter(torch.zeros(config.hidden_size))
+
+
+class LladavModel(nn.Module):
+    """The weights of one LLaDA-V checkpoint."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.model = Backbone(config)
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+
+    @property
+    def device(self) -> torch.device:
+        return self.lm_head.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.lm_head.weight.dtype
+
+    def encode_visuals(self, prompts: Sequence[Prompt]) -> list[list[Tensor]]:
+        """Tokens (n, D) of every medium of every prompt; tiles of all prompts share the tower's batches."""
+        pixels = [medium for prompt in prompts for medium in prompt.pixels]
+        if not pixels:
+            return [[] for _ in prompts]
+        tiles = torch.cat(pixels)
+        batches = (tiles[span] for span in tower_batches(len(tiles), TILES_AT_ONCE))
+        features = torch.cat([self.model.mm_projector(self.model.vision_tower(batch)) for batch in batches])
+        parts = iter(features.split([len(medium) for medium in pixels]))
+        return [
+            [
+                visual_tokens(
+                    next(parts),
+                    prompt.layout,
+                    prompt.image_sizes[index] if prompt.image_sizes else None,
+                    self.model.image_newline,
+                    self.config,
+                )
+                for index in range(len(prompt.pixels))
+            ]
+            for prompt in prompts
+        ]
+
+    def forward(self, embeddings: Tensor, layout: PackedLayout) -> Tensor:
+        """Final hidden states (N, D) at ``layout.outputs`` of packed embeddings (T, D)."""
+        return run_layers(list(self.model.layers), self.model.norm, embeddings, layout, self.config)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Logits (N, V) in float32."""
+        scores: Tensor = self.lm_head(hidden)
+        return scores.float()
+
+
+@dataclass
+class BoundPrompts:
+    """Prompts whose media have been encoded, ready to be queried: a ``Denoise`` for the sampler."""
+
+    model: LladavModel
+    token_ids: list[Tensor]
+    """(length,) int64 per prompt, each medium expanded to as many placeholders as it has tokens."""
+    visuals: list[Tensor]
+    """(tokens, D) per prompt: the embeddings of the placeholders, in order."""
+    forward_passes: list[int] = field(default_factory=list)
+    """Function evaluations spent on each prompt so far."""
+
+    @classmethod
+    def bind(cls, model: LladavModel, prompts: Sequence[Prompt]) -> BoundPrompts:
+        """Encode the media of ``prompts`` and expand their placeholders.
+
+        Raises:
+            SampleError: if a prompt has more or fewer placeholders than media.
+        """
+        token_ids, visuals = [], []
+        empty = torch.zeros(0, model.config.hidden_size, device=model.device, dtype=model.dtype)
+        for prompt, tokens in zip(prompts, model.encode_visuals(prompts), strict=True):
+            token_ids.append(expand_placeholders(prompt.token_ids, [len(medium) for medium in tokens]))
+            visuals.append(torch.cat(tokens) if tokens else empty)
+        return cls(model, token_ids, visuals, [0] * len(prompts))
+
+    def __call__(self, queries: Sequence[Query]) -> list[Tensor]:
+        """Logits (n, V) at the asked positions of each query, all queries in one packed forward pass."""
+        for query in queries:
+            self.forward_passes[query.sample] += 1
+        embeddings = torch.cat([self.embed(query) for query in queries])
+        positions = [query.positions for query in queries]
+        layout = PackedLayout.build([len(query.token_ids) for query in queries], positions, self.model.device)
+        logits = self.model.logits(self.model(embeddings, layout))
+        return list(logits.split([len(wanted) for wanted in positions]))
+
+    def embed(self, query: Query) -> Tensor:
+        """Embeddings (length, D); a sequence without placeholders (guidance masks them) uses no visuals."""
+        ids = query.token_ids.to(self.model.device)
+        is_visual = ids == IMAGE_PLACEHOLDER_ID
+        embeddings: Tensor = self.model.model.embed_tokens(ids.masked_fill(is_visual, 0))
+        if is_visual.any():
+            embeddings[is_visual] = self.visuals[query.sample]
+        return embeddings
+
+
+def expand_placeholders(token_ids: Sequence[int], lengths: Sequence[int]) -> Tensor:
+    """Repeat the i-th placeholder ``lengths[i]`` times: (length,) int64."""
+    placeholders = sum(1 for token in token_ids if token == IMAGE_PLACEHOLDER_ID)
+    if placeholders != len(lengths):
+        raise SampleError(
+            f"the prompt has {placeholders} <image> placeholders for {len(lengths)} images; "
+            "write one per image, or none to have them put first"
+        )
+    expanded: list[int] = []
+    counts = iter(lengths)
+    for token in token_ids:
+        expanded.extend([token] * next(counts) if token == IMAGE_PLACEHOLDER_ID else [token])
+    return torch.tensor(expanded, dtype=torch.int64)

@@ -1,0 +1,250 @@
+"""The records that travel between rooms, and the protocols the rooms agree on.
+
+This module imports nothing but the standard library at run time, so that everything else may import it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from lladav_eval.errors import SettingError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+    from PIL.Image import Image
+
+ThinkMode = Literal["think", "no_think"]
+Remasking = Literal["low_confidence", "random"]
+Layout = Literal["none", "anyres", "pad", "video"]
+StopReason = Literal["length", "stop", "failed"]
+
+IMAGE_PLACEHOLDER_ID = -200
+"""Token id standing for an image before and after expansion (llava/constants.py of the authors)."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One question as a task asks it."""
+
+    text: str
+    """The question, without chat template; ``<image>`` may mark where images go."""
+    images: tuple[Image, ...] = ()
+    """PIL images, in the order of their placeholders."""
+    video: str | Path | tuple[Image, ...] | None = None
+    """A video file, or its frames already decoded."""
+    mode: ThinkMode | None = None
+    """Appends `` /think`` or `` /no_think`` to questions with media, as the authors' evaluation does."""
+    num_frames: int = 32
+    """Frames taken uniformly from the video."""
+
+
+@dataclass(frozen=True)
+class SamplingParams:
+    """Settings of one diffusion generation; checked on creation.
+
+    Source: ``generate_with_embeds`` of the authors' modeling_llada.py; names follow it.
+    """
+
+    gen_length: int
+    """Number of answer positions, all [MASK] at the start."""
+    block_length: int
+    """Positions per semi-autoregressive block; must divide ``gen_length``."""
+    steps: int
+    """Denoising steps over all blocks; the number of blocks must divide it."""
+    temperature: float = 0.0
+    """Gumbel temperature; 0 is greedy."""
+    cfg_scale: float = 0.0
+    """Classifier-free guidance scale; 0 is off (one forward pass a step instead of two)."""
+    remasking: Remasking = "low_confidence"
+    """Which predictions stay at a step: the most confident, or random ones."""
+    stop: tuple[str, ...] = ()
+    """Strings that end the answer, in order (the order matters, see sampling/stopping.py)."""
+    suffix: str = ""
+    """Text placed after the answer positions and kept there while they are filled."""
+    seed: int = 0
+    """Seed of the sample's own generator; used by temperature and random remasking."""
+    cache: str | None = None
+    """Approximate key-value cache; None (exact) is the only value so far."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stop", (self.stop,) if isinstance(self.stop, str) else tuple(self.stop))
+        for name in ("gen_length", "block_length", "steps"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise SettingError(f"{name}={value!r}: must be a whole number of at least 1")
+        if self.gen_length % self.block_length:
+            raise SettingError(
+                f"gen_length={self.gen_length} is not divisible by block_length={self.block_length}: "
+                "make gen_length a multiple of block_length"
+            )
+        if self.steps % self.num_blocks:
+            raise SettingError(
+                f"steps={self.steps} is not divisible by the number of blocks {self.num_blocks} "
+                f"(gen_length/block_length): make steps a multiple of {self.num_blocks}"
+            )
+        if not self.temperature >= 0:
+            raise SettingError(f"temperature={self.temperature!r}: must be 0 (greedy) or more")
+        if not self.cfg_scale >= 0:
+            raise SettingError(f"cfg_scale={self.cfg_scale!r}: must be 0 (off) or more")
+        if self.remasking not in ("low_confidence", "random"):
+            raise SettingError(f"remasking={self.remasking!r}: choose 'low_confidence' or 'random'")
+        if any(not text for text in self.stop):
+            raise SettingError("stop contains an empty string: remove it")
+        if self.cache is not None:
+            raise SettingError(f"cache={self.cache!r}: only None (exact decoding) is available")
+
+    @property
+    def num_blocks(self) -> int:
+        """Number of semi-autoregressive blocks."""
+        return self.gen_length // self.block_length
+
+    @property
+    def steps_per_block(self) -> int:
+        """Denoising steps spent on each block."""
+        return self.steps // self.num_blocks
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A request made ready for the model: ids with one placeholder per image, and pixels."""
+
+    text: str
+    """The rendered chat prompt."""
+    token_ids: tuple[int, ...]
+    """Token ids; each medium is one ``IMAGE_PLACEHOLDER_ID``."""
+    pixels: tuple[torch.Tensor, ...] = ()
+    """One float tensor (tiles or frames, 3, height, width) per placeholder, normalized."""
+    image_sizes: tuple[tuple[int, int], ...] = ()
+    """Original (width, height) of each image; empty for video."""
+    layout: Layout = "none"
+    """How features of the pixels become tokens (model/connector.py)."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """One sequence the sampler asks the model about."""
+
+    sample: int
+    """Which bound prompt the sequence belongs to."""
+    token_ids: torch.Tensor
+    """(length,) int64: expanded prompt (image positions hold ``IMAGE_PLACEHOLDER_ID``), answer, suffix."""
+    positions: torch.Tensor
+    """(n,) int64: the positions whose logits are wanted."""
+
+
+class Denoise(Protocol):
+    """The model as the sampler sees it: logits at the asked positions, one tensor (n, vocabulary) per query."""
+
+    def __call__(self, queries: Sequence[Query]) -> list[torch.Tensor]: ...
+
+
+@dataclass(frozen=True)
+class TraceStep:
+    """What one denoising step filled in."""
+
+    step: int
+    """0-based over all blocks."""
+    block: int
+    positions: tuple[int, ...]
+    """Answer positions filled (0 = first answer token); prompt positions are negative."""
+    token_ids: tuple[int, ...]
+    confidences: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Generation:
+    """The answer to one request."""
+
+    text: str
+    """Decoded answer: special tokens skipped, one trailing period removed, white space trimmed."""
+    token_ids: tuple[int, ...] = ()
+    """Answer ids up to the stop position, then the suffix."""
+    forward_passes: int = 0
+    """Number of function evaluations (NFE) of the language model for this sample."""
+    stop_reason: StopReason = "length"
+    seconds: float = 0.0
+    """Wall time of the sample's share of its batch, media decoding excluded."""
+    status: Literal["ok", "failed"] = "ok"
+    error: str | None = None
+    """Why the sample failed; None when ``status`` is ok."""
+    trace: tuple[TraceStep, ...] | None = None
+    """Step by step record, if asked for."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """One sample's verdict under one protocol."""
+
+    value: float
+    """The metric of this sample, 0 when failed or unparsed."""
+    extracted: str | None
+    """The answer read out of the text; None when nothing could be read."""
+    status: Literal["scored", "unparsed", "empty", "failed"]
+    details: dict[str, Any] = field(default_factory=dict)
+    """What aggregation needs besides the value: category, pair id, ..."""
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Everything that was asked of one run; made of plain values, so that it can be written as JSON."""
+
+    tasks: tuple[str, ...]
+    """Full task names (``lladav_*``), groups resolved, in order."""
+    model: str
+    """The model as named by the user."""
+    limit: int | None = None
+    """First rows of every task only; None is all."""
+    batch_size: int | None = None
+    """Samples given to the model at once; None lets the run choose."""
+    gen: tuple[tuple[str, str], ...] = ()
+    """Generation settings that override the task's, as (name, value) text."""
+    protocol: Literal["official", "strict"] = "strict"
+    """Which prompts and answer rules the scores follow."""
+    seed: int | None = None
+    """Overrides the seed of every task; None keeps the task's own (0 if it names none)."""
+    device: str | None = None
+    dtype: str | None = None
+    offline: bool = False
+    trace: bool = False
+    """Record which position was filled at which step."""
+    max_failures: str | None = None
+    """A number of samples ("5") or a share ("1%"); None is the default rule of runs/execute.py."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One sample made ready for a model."""
+
+    task: str
+    doc_id: int
+    """0-based position of the row in its split."""
+    request: Request
+    params: SamplingParams
+    trace: bool = False
+    """The answer must carry its step by step record."""
+
+
+class Answerer(Protocol):
+    """A model as the run loop sees it."""
+
+    @property
+    def name(self) -> str:
+        """How the model is called in tables."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with whatever of the model can change an answer: weights, tokenizer and template files, kind, dtype."""
+        ...
+
+    def description(self) -> dict[str, Any]:
+        """JSON-able facts for the manifest: config, dtype, device, parameter count."""
+        ...
+
+    def answer(self, questions: Sequence[Question]) -> list[Generation]:
+        """One generation per question, in order; a question that fails gets ``status="failed"`` and a reason."""
+        ...
