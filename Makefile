@@ -1,0 +1,54 @@
+# Every target sets up what it needs in .venv; nothing has to be installed by hand.
+#
+#   make eval                          the embedded model on the embedded benchmarks, on any machine
+#   make eval TASK=pocket_choice LIMIT=20
+#   make eval TASK=mmmu                the official 8B checkpoint (needs a GPU and the hub)
+
+TASK    ?= pocket
+MODEL   ?= $(if $(filter pocket%,$(TASK)),pocket,GSAI-ML/LLaDA-V)
+LIMIT   ?=
+ARGS    ?=
+PYTHON  ?= python3
+THREADS ?=
+VENV    := .venv
+BIN     := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help eval test lint pocket bench clean
+
+help:  ## list the targets
+	@echo "Targets:"
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@echo
+	@echo "Knobs of make eval: TASK=$(TASK) MODEL=$(MODEL) LIMIT=N ARGS='--seed 1'   (lladav-eval run --help lists all)"
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "error: Python 3.10 or newer is needed; set PYTHON=python3.x"; exit 3; }
+	@echo "Setting up $(VENV) (once; several minutes, most of it torch) ..."
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+eval: $(VENV)/installed  ## evaluate MODEL on TASK, print the table, leave results/runs/<id>
+	@$(BIN)/lladav-eval run --task $(TASK) --model $(MODEL) $(if $(LIMIT),--limit $(LIMIT)) $(ARGS)
+
+test: $(VENV)/installed-dev  ## run the tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(or $(THREADS),2) $(ARGS)
+
+lint: $(VENV)/installed-dev  ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+pocket: $(VENV)/installed-dev  ## train the embedded model and its autoregressive twin again (up to two hours)
+	$(BIN)/python -m lladav_eval.pocket.train $(ARGS)
+
+bench: $(VENV)/installed-dev  ## time generation against the plain reference loop; last line is JSON
+	$(BIN)/python benchmarks/generation.py $(ARGS)
+
+clean:  ## remove the environment, caches and builds (results stay)
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,29 @@
+"""Documents stay true: files they name exist, commands they show parse."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMED = re.compile(r"`((?:lladav_eval|tests|tasks|benchmarks|docs|results)/[\w./-]*)`")
+
+
+@pytest.mark.parametrize("document", ["docs/architecture.md", "README.md", "CONTRIBUTING.md"])
+def test_every_named_file_exists(document: str) -> None:
+    named = set(NAMED.findall((ROOT / document).read_text(encoding="utf-8")))
+    missing = sorted(name for name in named if not (ROOT / name).exists() and not name.startswith("results/runs"))
+    assert not missing, f"{document} names files that are gone: {missing}"
+
+
+def test_the_architecture_page_names_files_at_all() -> None:
+    assert len(NAMED.findall((ROOT / "docs/architecture.md").read_text(encoding="utf-8"))) > 20
+
+
+def test_every_room_has_a_line_in_the_architecture_page() -> None:
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    for room in (ROOT / "lladav_eval").iterdir():
+        if room.is_dir() and (room / "__init__.py").exists():
+            assert f"`lladav_eval/{room.name}/`" in text, f"docs/architecture.md says nothing of {room.name}"

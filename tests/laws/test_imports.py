@@ -1,0 +1,92 @@
+"""The import law of docs/architecture.md: which room may import which, and what must stay light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[2] / "lladav_eval"
+
+# Room -> what it may import of ours besides itself. A file's own name can narrow the room's rule.
+LAW: dict[str, set[str]] = {
+    "records": {"errors"},
+    "errors": set(),
+    "settings": {"records", "errors"},
+    "model": {"records", "errors"},
+    "sampling": {"records", "errors"},
+    "scoring": {"records", "errors"},
+    "processing": {"records", "errors", "model.config"},
+    "pipeline": {"records", "errors", "model", "sampling", "processing"},
+    "adapters": {"records", "errors", "settings", "pipeline", "sampling.likelihood"},
+    "runs": {"records", "errors", "settings", "scoring"},
+    "engine": {"records", "errors", "runs"},
+    "reports": {"records", "errors", "scoring.aggregate", "runs.store"},
+}
+UNBOUND = {"cli", "pocket", "__init__"}
+"""The command line may import anything; the pocket builds and describes a whole checkpoint."""
+
+HEAVY = {"torch", "transformers", "lmms_eval", "datasets", "pandas", "pyarrow", "matplotlib", "ray"}
+WITHOUT: dict[str, set[str]] = {"records": HEAVY, "errors": HEAVY, "reports": {"torch", "transformers"}, "scoring": HEAVY}
+
+
+def imported_names(path: Path, include_type_checking: bool = True) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    skipped = set()
+    if not include_type_checking:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
+                skipped |= {id(child) for child in ast.walk(node)}
+    names = set()
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def files() -> list[Path]:
+    return sorted(path for path in PACKAGE.rglob("*.py") if "checkpoints" not in path.parts)
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_room_imports_only_what_the_law_allows(path: Path) -> None:
+    room = room_of(path)
+    if room in UNBOUND:
+        return
+    assert room in LAW, f"{room} is a new room: give it a rule here and a line in docs/architecture.md"
+    for name in imported_names(path):
+        if not name.startswith("lladav_eval."):
+            continue
+        inner = name.removeprefix("lladav_eval.")
+        allowed = LAW[room] | {room}
+        assert any(inner == rule or inner.startswith(rule + ".") for rule in allowed), f"{path.name} imports {name}"
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_light_rooms_import_nothing_heavy(path: Path) -> None:
+    heavy = WITHOUT.get(room_of(path), set())
+    found = {name.split(".")[0] for name in imported_names(path, include_type_checking=False)} & heavy
+    assert not found, f"{path.name} imports {found}"
+
+
+def test_the_law_is_not_vacuous() -> None:
+    rooms = {room_of(path) for path in files()}
+    assert {"model", "sampling", "processing", "runs", "adapters"} <= rooms
+
+
+@pytest.mark.parametrize("module", ["lladav_eval", "lladav_eval.cli.main", "lladav_eval.adapters.manifest"])
+def test_importing_the_surface_loads_no_heavy_package(module: str) -> None:
+    code = f"import {module}, sys; print(sorted({HEAVY!r} & set(sys.modules)))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "[]"
