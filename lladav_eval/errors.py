@@ -63,3 +63,8 @@ class SampleError(EvalError):
 
 class MediaError(SampleError):
     """An image or a video can't be read, or is refused (empty, truncated, too large)."""
+
+
+def one_line(error: BaseException, limit: int = 200) -> str:
+    """The message of an error on one line, for quoting it inside another; its kind if it has no message."""
+    return " ".join(str(error).split())[:limit] or type(error).__name__

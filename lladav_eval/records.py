@@ -27,6 +27,19 @@ IMAGE_PLACEHOLDER_ID = -200
 
 
 @dataclass(frozen=True)
+class VideoClip:
+    """A part of a video file, or of a folder that holds a video's frames as image files."""
+
+    path: str | Path
+    start: float | None = None
+    """Seconds into the video at which the clip begins; None is its beginning."""
+    end: float | None = None
+    """Seconds into the video at which the clip ends; None is its end."""
+    fps: float | None = None
+    """Frames per second of a folder; a file knows its own."""
+
+
+@dataclass(frozen=True)
 class Request:
     """One question as a task asks it."""
 
@@ -34,8 +47,8 @@ class Request:
     """The question, without chat template; ``<image>`` may mark where images go."""
     images: tuple[Image, ...] = ()
     """PIL images, in the order of their placeholders."""
-    video: str | Path | tuple[Image, ...] | None = None
-    """A video file, or its frames already decoded."""
+    video: str | Path | VideoClip | tuple[Image, ...] | None = None
+    """A video file or a folder of frames, a part of one, or frames already decoded."""
     mode: ThinkMode | None = None
     """Appends `` /think`` or `` /no_think`` to questions with media, as the authors' evaluation does."""
     num_frames: int = 32
@@ -71,7 +84,8 @@ class SamplingParams:
     """Approximate key-value cache; None (exact) is the only value so far."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "stop", (self.stop,) if isinstance(self.stop, str) else tuple(self.stop))
+        stop: Any = self.stop
+        object.__setattr__(self, "stop", (stop,) if isinstance(stop, str) else tuple(stop))
         for name in ("gen_length", "block_length", "steps"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
@@ -86,14 +100,18 @@ class SamplingParams:
                 f"steps={self.steps} is not divisible by the number of blocks {self.num_blocks} "
                 f"(gen_length/block_length): make steps a multiple of {self.num_blocks}"
             )
-        if not self.temperature >= 0:
-            raise SettingError(f"temperature={self.temperature!r}: must be 0 (greedy) or more")
-        if not self.cfg_scale >= 0:
-            raise SettingError(f"cfg_scale={self.cfg_scale!r}: must be 0 (off) or more")
+        for name, off in (("temperature", "greedy"), ("cfg_scale", "off")):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+                raise SettingError(f"{name}={value!r}: must be a number, 0 ({off}) or more")
+        if not isinstance(self.seed, int) or isinstance(self.seed, bool):
+            raise SettingError(f"seed={self.seed!r}: must be a whole number")
         if self.remasking not in ("low_confidence", "random"):
             raise SettingError(f"remasking={self.remasking!r}: choose 'low_confidence' or 'random'")
-        if any(not text for text in self.stop):
-            raise SettingError("stop contains an empty string: remove it")
+        if any(not isinstance(text, str) or not text for text in self.stop):
+            raise SettingError(f"stop={self.stop!r}: must be strings, none of them empty")
+        if not isinstance(self.suffix, str):
+            raise SettingError(f"suffix={self.suffix!r}: must be a string")
         if self.cache is not None:
             raise SettingError(f"cache={self.cache!r}: only None (exact decoding) is available")
 
@@ -224,8 +242,6 @@ class Question:
     """0-based position of the row in its split."""
     request: Request
     params: SamplingParams
-    trace: bool = False
-    """The answer must carry its step by step record."""
 
 
 class Answerer(Protocol):
@@ -238,7 +254,7 @@ class Answerer(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Changes with whatever of the model can change an answer: weights, tokenizer and template files, kind, dtype."""
+        """Changes with whatever of the model can change an answer: weights, tokenizer and template files, dtype."""
         ...
 
     def description(self) -> dict[str, Any]:

@@ -63,7 +63,9 @@ def _fetch(name: str, offline: bool) -> Path:
             )
         )
     except RepositoryNotFoundError:
-        raise CheckpointError(f"{name}: the hub has no such model, or it is private; check the name or log in") from None
+        raise CheckpointError(
+            f"{name}: the hub has no such model, or it is private; check the name or log in"
+        ) from None
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         reason = "is not in the local cache" if offline else f"could not be fetched from the hub ({_brief(error)})"
         raise EnvironmentError_(

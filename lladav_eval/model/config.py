@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,6 +140,22 @@ def parse_config(fields: dict[str, Any], directory: Path | None = None) -> Model
             "tokenizer_model_max_length" if fields.get("tokenizer_model_max_length") else "max_position_embeddings",
         ),
     )
+
+
+def best_resolution(image_size: tuple[int, int], pinpoints: tuple[tuple[int, int], ...]) -> tuple[int, int]:
+    """The (width, height) of ``pinpoints`` that keeps most of the image's pixels, then wastes least.
+
+    Source: ``select_best_resolution`` of the authors' mm_utils.py; the first of equals wins.
+    """
+    width, height = image_size
+    best, best_kept, best_wasted = pinpoints[0], 0, math.inf
+    for candidate_width, candidate_height in pinpoints:
+        scale = min(candidate_width / width, candidate_height / height)
+        kept = min(int(width * scale) * int(height * scale), width * height)
+        wasted = candidate_width * candidate_height - kept
+        if kept > best_kept or (kept == best_kept and wasted < best_wasted):
+            best, best_kept, best_wasted = (candidate_width, candidate_height), kept, wasted
+    return best
 
 
 def _require(fields: dict[str, Any], name: str, pattern: str, default: str | None = None) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lladav_eval.model.config import ModelConfig
+from lladav_eval.model.config import ModelConfig, best_resolution
 from lladav_eval.records import Layout
 
 # The authors' evaluation overwrites the checkpoint's pooling settings with these (llava_onevision_llada.py).
@@ -47,22 +47,6 @@ def visual_tokens(
         return _video_tokens(features, newline)
     # Several images: the authors' evaluation stacks one tile each, which skips the newline that training adds.
     return features.flatten(0, 1)
-
-
-def best_resolution(image_size: tuple[int, int], pinpoints: tuple[tuple[int, int], ...]) -> tuple[int, int]:
-    """The (width, height) of ``pinpoints`` that keeps most of the image's pixels, then wastes least.
-
-    Source: ``select_best_resolution`` of the authors' mm_utils.py; the first of equals wins.
-    """
-    width, height = image_size
-    best, best_kept, best_wasted = pinpoints[0], 0, math.inf
-    for candidate_width, candidate_height in pinpoints:
-        scale = min(candidate_width / width, candidate_height / height)
-        kept = min(int(width * scale) * int(height * scale), width * height)
-        wasted = candidate_width * candidate_height - kept
-        if kept > best_kept or (kept == best_kept and wasted < best_wasted):
-            best, best_kept, best_wasted = (candidate_width, candidate_height), kept, wasted
-    return best
 
 
 def _anyres_tokens(features: Tensor, image_size: tuple[int, int], newline: Tensor, config: ModelConfig) -> Tensor:

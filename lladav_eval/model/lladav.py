@@ -15,7 +15,7 @@ from lladav_eval.errors import SampleError
 from lladav_eval.model.config import ModelConfig
 from lladav_eval.model.connector import build_projector, visual_tokens
 from lladav_eval.model.language import Layer, PackedLayout, RMSNorm, run_layers
-from lladav_eval.model.vision import VisionTower, tower_batches
+from lladav_eval.model.vision import VisionTower
 from lladav_eval.records import IMAGE_PLACEHOLDER_ID, Prompt, Query
 
 TILES_AT_ONCE = 16
@@ -58,9 +58,8 @@ class LladavModel(nn.Module):
         if not pixels:
             return [[] for _ in prompts]
         tiles = torch.cat(pixels)
-        batches = (tiles[span] for span in tower_batches(len(tiles), TILES_AT_ONCE))
-        features = torch.cat([self.model.mm_projector(self.model.vision_tower(batch)) for batch in batches])
-        parts = iter(features.split([len(medium) for medium in pixels]))
+        features = torch.cat([self._project(batch) for batch in tiles.split_with_sizes(_portions(len(tiles)))])
+        parts = iter(features.split_with_sizes([len(medium) for medium in pixels]))
         return [
             [
                 visual_tokens(
@@ -74,6 +73,11 @@ class LladavModel(nn.Module):
             ]
             for prompt in prompts
         ]
+
+    def _project(self, tiles: Tensor) -> Tensor:
+        """Pixels (B, 3, S, S) to features of the language model's width (B, P, D)."""
+        features: Tensor = self.model.mm_projector(self.model.vision_tower(tiles.to(self.device, self.dtype)))
+        return features
 
     def forward(self, embeddings: Tensor, layout: PackedLayout) -> Tensor:
         """Final hidden states (N, D) at ``layout.outputs`` of packed embeddings (T, D)."""
@@ -119,7 +123,7 @@ class BoundPrompts:
         positions = [query.positions for query in queries]
         layout = PackedLayout.build([len(query.token_ids) for query in queries], positions, self.model.device)
         logits = self.model.logits(self.model(embeddings, layout))
-        return list(logits.split([len(wanted) for wanted in positions]))
+        return list(logits.split_with_sizes([len(wanted) for wanted in positions]))
 
     def embed(self, query: Query) -> Tensor:
         """Embeddings (length, D); a sequence without placeholders (guidance masks them) uses no visuals."""
@@ -129,6 +133,11 @@ class BoundPrompts:
         if is_visual.any():
             embeddings[is_visual] = self.visuals[query.sample]
         return embeddings
+
+
+def _portions(tiles: int) -> list[int]:
+    """Sizes of the batches that take ``tiles`` through the tower."""
+    return [min(TILES_AT_ONCE, tiles - start) for start in range(0, tiles, TILES_AT_ONCE)]
 
 
 def expand_placeholders(token_ids: Sequence[int], lengths: Sequence[int]) -> Tensor:

@@ -110,13 +110,5 @@ class VisionTower(nn.Module):
         self.vision_tower = nn.ModuleDict({"vision_model": VisionModel(config)})
 
     def forward(self, pixels: Tensor) -> Tensor:
-        weight = self.vision_tower["vision_model"].embeddings.patch_embedding.weight
-        features: Tensor = self.vision_tower["vision_model"](pixels.to(weight.device, weight.dtype))
+        features: Tensor = self.vision_tower["vision_model"](pixels)
         return features
-
-
-def tower_batches(count: int, at_once: int) -> list[slice]:
-    """Slices that take ``count`` tiles through the tower at most ``at_once`` at a time."""
-    return [slice(start, start + at_once) for start in range(0, count, at_once)]
-
-

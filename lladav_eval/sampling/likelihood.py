@@ -66,7 +66,9 @@ def masked_log_likelihood(
     for start in range(0, draws, batch_size):
         chunk = masks[start : start + batch_size]
         queries = [
-            Query(sample, torch.cat((prompt, target.masked_fill(mask, mask_id))), mask.nonzero().flatten() + len(prompt))
+            Query(
+                sample, torch.cat((prompt, target.masked_fill(mask, mask_id))), mask.nonzero().flatten() + len(prompt)
+            )
             for mask in chunk
         ]
         for mask, logits in zip(chunk, denoise(queries), strict=True):

@@ -30,7 +30,12 @@ UNBOUND = {"cli", "pocket", "__init__"}
 """The command line may import anything; the pocket builds and describes a whole checkpoint."""
 
 HEAVY = {"torch", "transformers", "lmms_eval", "datasets", "pandas", "pyarrow", "matplotlib", "ray"}
-WITHOUT: dict[str, set[str]] = {"records": HEAVY, "errors": HEAVY, "reports": {"torch", "transformers"}, "scoring": HEAVY}
+WITHOUT: dict[str, set[str]] = {
+    "records": HEAVY,
+    "errors": HEAVY,
+    "reports": {"torch", "transformers"},
+    "scoring": HEAVY,
+}
 
 
 def imported_names(path: Path, include_type_checking: bool = True) -> set[str]:

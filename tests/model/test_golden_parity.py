@@ -21,6 +21,7 @@ from lladav_eval.records import Prompt, Query
 EMBEDDING_TOLERANCE = 1e-5
 LOGIT_TOLERANCE = 1e-4
 MASK_ID = 126336
+TEXT_PROMPTS = ("t_animals", "t_sky", "t_8p2", "t_3p4", "t_hello")
 
 
 def read(path: Path) -> Any:
@@ -64,8 +65,19 @@ def embeddings_of(model: LladavModel, prompt: Prompt) -> torch.Tensor:
 
 @pytest.mark.parametrize(
     "name",
-    ["single", "single_nothink", "single_maskword", "multi2", "video4", "text"]
-    + ["t_animals", "t_sky", "t_8p2", "t_3p4", "t_hello"],
+    [
+        "single",
+        "single_nothink",
+        "single_maskword",
+        "multi2",
+        "video4",
+        "text",
+        "t_animals",
+        "t_sky",
+        "t_8p2",
+        "t_3p4",
+        "t_hello",
+    ],
 )
 def test_embeddings_after_assembly_equal_the_recorded_ones(model76: LladavModel, golden_dir: Path, name: str) -> None:
     tensors = load_file(golden_dir / "generation_prompts.safetensors")

@@ -1,0 +1,233 @@
+"""The denoising loop: semi-autoregressive blocks of masked positions, filled over several steps.
+
+All unfinished samples share one call of the denoiser per step, yet each walks at its own pace: it has its own block,
+its own stop position and its own noise, and leaves the batch when it is done. So the batch never changes an answer.
+
+Only positions that can still be filled are asked about; steps with nothing to fill cost no forward pass.
+
+Source: ``generate_with_embeds`` of the authors' modeling_llada.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lladav_eval.errors import SettingError
+from lladav_eval.records import Denoise, Query, SamplingParams, StopReason, TraceStep
+from lladav_eval.sampling.confidence import Choice, choose_tokens, select
+from lladav_eval.sampling.noise import NoiseSource, SeededNoise
+from lladav_eval.sampling.schedule import transfer_counts
+from lladav_eval.sampling.stopping import updated_stop
+
+__all__ = ["NoiseSource", "Sampled", "SamplingTokens", "SeededNoise", "sample"]
+
+
+@dataclass(frozen=True)
+class SamplingTokens:
+    """Token ids the sampler needs to know; checked on creation."""
+
+    mask_id: int
+    forbidden_ids: tuple[int, ...] = ()
+    """Never chosen (126081, 126080, 126346 and 126347 for LLaDA-V)."""
+    stop_sequences: tuple[tuple[int, ...], ...] = ()
+    """The stop strings as ids, in the order the task lists them."""
+    suffix_ids: tuple[int, ...] = ()
+    """Fixed ids after the answer positions."""
+
+    def __post_init__(self) -> None:
+        if not all(self.stop_sequences):
+            raise SettingError("a stop string becomes no tokens at all: remove it")
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """What the sampler made of one prompt."""
+
+    token_ids: tuple[int, ...]
+    """The answer up to the stop position, then the suffix. Positions that were never filled hold the mask id."""
+    stop_reason: StopReason
+    forward_passes: int
+    """Sequences the model was asked about; guidance counts two a step."""
+    trace: tuple[TraceStep, ...] | None = None
+    error: str | None = None
+
+
+def sample(
+    denoise: Denoise,
+    prompts: Sequence[Tensor],
+    params: SamplingParams,
+    tokens: Sequence[SamplingTokens],
+    noise: Sequence[NoiseSource] | None = None,
+    record_trace: bool = False,
+) -> list[Sampled]:
+    """Answer ``prompts`` by masked diffusion.
+
+    Args:
+        denoise: the model; ``Query.sample`` is the index into ``prompts``.
+        prompts: (length,) int64 each, image positions expanded.
+        params: settings, shared by the batch.
+        tokens: special ids of each prompt.
+        noise: randomness of each prompt; by default a generator seeded with ``params.seed`` for each.
+        record_trace: whether to keep what each step filled.
+
+    A sample whose logits are not finite ends with ``error``; the others go on.
+    """
+    sources = [SeededNoise(params.seed) for _ in prompts] if noise is None else noise
+    walks = [
+        _Walk(index, prompt, params, special, source, record_trace)
+        for index, (prompt, special, source) in enumerate(zip(prompts, tokens, sources, strict=True))
+    ]
+    with torch.no_grad():
+        while active := [walk for walk in walks if walk.advance()]:
+            for walk, choice in zip(active, _ask(denoise, active, params), strict=True):
+                walk.fill(choice)
+    return [walk.result() for walk in walks]
+
+
+def _ask(denoise: Denoise, walks: Sequence[_Walk], params: SamplingParams) -> list[Choice]:
+    """One forward pass for all ``walks``. An approximate cache would decide here what is computed anew."""
+    queries = [walk.query() for walk in walks]
+    unconditional = None
+    if params.cfg_scale > 0:
+        logits = denoise(queries + [walk.query_without_prompt() for walk in walks])
+        logits, unconditional = logits[: len(walks)], logits[len(walks) :]
+    else:
+        logits = denoise(queries)
+    forbidden = [walk.tokens.forbidden_ids for walk in walks]
+    if params.temperature == 0:
+        return choose_tokens(logits, forbidden, unconditional, params.cfg_scale)
+    # One sample after another: its noise is as large as its logits in float64.
+    return [
+        choose_tokens(
+            [scores],
+            [forbidden[row]],
+            None if unconditional is None else [unconditional[row]],
+            params.cfg_scale,
+            params.temperature,
+            walks[row].noise.token_uniforms(walks[row].positions, scores.shape[1]),
+        )[0]
+        for row, scores in enumerate(logits)
+    ]
+
+
+@dataclass(frozen=True)
+class _Step:
+    block: int
+    index: int
+    """0-based over all blocks."""
+    count: int
+    """Positions to fill."""
+
+
+class _Walk:
+    """One sample on its way through blocks and steps.
+
+    A position before the suffix is masked if it holds the mask id. So mask tokens inside the prompt are filled too and
+    use up what the step may fill, leaving masks in the answer; and a position for which the model chose the mask
+    token stays open. The authors' code finds masks by their embedding, with the same effect.
+    """
+
+    def __init__(
+        self,
+        index: int,
+        prompt: Tensor,
+        params: SamplingParams,
+        tokens: SamplingTokens,
+        noise: NoiseSource,
+        record_trace: bool,
+    ) -> None:
+        self.index, self.params, self.tokens, self.noise = index, params, tokens, noise
+        self.start = len(prompt)
+        self.end = self.start + params.gen_length
+        answer = torch.full((params.gen_length,), tokens.mask_id)
+        self.ids = torch.cat((prompt.cpu(), answer, torch.tensor(tokens.suffix_ids, dtype=torch.int64)))
+        self.stop: int | None = None
+        self.positions = torch.empty(0, dtype=torch.int64)
+        self.forward_passes = 0
+        self.trace: list[TraceStep] | None = [] if record_trace else None
+        self.error: str | None = None
+        self._steps = self._walk()
+        self._step = _Step(0, 0, 0)
+
+    def _masked(self, start: int, end: int) -> Tensor:
+        return self.ids[start:end] == self.tokens.mask_id
+
+    def _walk(self) -> Iterator[_Step]:
+        """The steps that have something to fill."""
+        length = self.params.block_length
+        for block in range(self.params.num_blocks):
+            if self.stop is not None and self.stop <= block * length:
+                return
+            start = self.start + block * length
+            counts = transfer_counts(int(self._masked(start, start + length).sum()), self.params.steps_per_block)
+            for step, count in enumerate(counts):
+                done = self.stop is not None and not self._masked(self.start, self.start + self.stop).any()
+                if done or not count:
+                    break
+                yield _Step(block, block * self.params.steps_per_block + step, count)
+
+    def advance(self) -> bool:
+        """Go to the next step; False when there is none."""
+        step = None if self.error else next(self._steps, None)
+        if step is None:
+            return False
+        self._step = step
+        masked = self._masked(0, self.end).nonzero().squeeze(1)
+        fillable = masked[masked < self._limit()]
+        # With too few to fill, masks beyond the limit are filled as well, so their tokens must be known.
+        self.positions = masked if step.count > len(fillable) else fillable
+        return True
+
+    def _limit(self) -> int:
+        """Positions from here on are not to be filled: the end of the block or, once there is one, the stop."""
+        if self.stop is not None:
+            return self.start + self.stop
+        return self.start + (self._step.block + 1) * self.params.block_length
+
+    def query(self) -> Query:
+        self.forward_passes += 1
+        return Query(self.index, self.ids.clone(), self.positions)
+
+    def query_without_prompt(self) -> Query:
+        """The unconditional query of guidance: mask ids instead of the whole prompt, visuals included."""
+        self.forward_passes += 1
+        ids = self.ids.clone()
+        ids[: self.start] = self.tokens.mask_id
+        return Query(self.index, ids, self.positions)
+
+    def fill(self, choice: Choice) -> None:
+        """Keep the step's most confident tokens, then look for a stop string."""
+        if not choice.finite:
+            self.error = f"the model gave logits that are not finite at step {self._step.index}; try dtype float32"
+            return
+        confidences = choice.probabilities
+        if self.params.remasking == "random":
+            confidences = self.noise.position_uniforms(self.positions)
+        confidences = confidences.masked_fill(self.positions >= self._limit(), -torch.inf)
+        picked = select(self.positions, confidences, len(self.ids), self._step.count)
+        self.ids[self.positions[picked]] = choice.token_ids[picked]
+        if self.trace is not None:
+            self.trace.append(
+                TraceStep(
+                    self._step.index,
+                    self._step.block,
+                    tuple((self.positions[picked] - self.start).tolist()),
+                    tuple(choice.token_ids[picked].tolist()),
+                    tuple(confidences[picked].tolist()),
+                )
+            )
+        if self.tokens.stop_sequences:
+            answer = self.ids[self.start : self.end].tolist()
+            self.stop = updated_stop(answer, self.tokens.stop_sequences, self.stop)
+
+    def result(self) -> Sampled:
+        trace = None if self.trace is None else tuple(self.trace)
+        if self.error is not None:
+            return Sampled((), "failed", self.forward_passes, trace, self.error)
+        answer = self.ids[self.start : self.end].tolist()[: self.stop]
+        reason: StopReason = "length" if self.stop is None else "stop"
+        return Sampled((*answer, *self.tokens.suffix_ids), reason, self.forward_passes, trace)

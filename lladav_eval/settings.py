@@ -1,0 +1,249 @@
+"""What a task asks, in our records: generation settings through one table, and a question with its media.
+
+The names are those of task YAML files (``generation_kwargs``), of the authors' script (eval/scripts/evaluate.sh) and of
+lmms-eval. A name that is not in the table raises: lmms-eval passes unknown names on in silence, and so the authors'
+``cfg`` never reached their sampler.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from lladav_eval.errors import MediaError, SettingError
+from lladav_eval.records import Remasking, Request, SamplingParams, ThinkMode
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_IMAGE_ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
+
+LMMS_EVAL_UNTIL = ["\n\n"]
+"""What lmms-eval writes into ``until`` when a task names none (TaskConfig.__post_init__ of lmms_eval/api/task.py)."""
+
+
+@dataclass(frozen=True)
+class GenerationSettings:
+    """Everything about one generation besides the question itself."""
+
+    params: SamplingParams
+    mode: ThinkMode | None
+    """None appends neither ``/think`` nor ``/no_think``."""
+    num_frames: int
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, str):
+        value = json.loads(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError("a whole number")
+    return value
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, str):
+        value = json.loads(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError("a number")
+    return float(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("text")
+    return value
+
+
+def _strings(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str) and value.startswith("["):
+        value = json.loads(value)
+    if value is None:
+        return ()
+    strings = [value] if isinstance(value, str) else value
+    if not isinstance(strings, (list, tuple)) or not all(isinstance(item, str) for item in strings):
+        raise ValueError("text, or a JSON list of texts")
+    return tuple(strings)
+
+
+def _remasking(value: Any) -> str:
+    if value not in get_args(Remasking):
+        raise ValueError(" or ".join(get_args(Remasking)))
+    return str(value)
+
+
+def _mode(value: Any) -> str | None:
+    if value in (None, "", "none"):
+        return None
+    if value not in get_args(ThinkMode):
+        raise ValueError(" or ".join((*get_args(ThinkMode), "none")))
+    return str(value)
+
+
+_Convert = Callable[[Any], Any]
+_EXPECTED: dict[_Convert, str] = {
+    _whole: "a whole number",
+    _number: "a number",
+    _text: "text",
+    _strings: "text, or a JSON list of texts",
+    _remasking: " or ".join(get_args(Remasking)),
+    _mode: " or ".join((*get_args(ThinkMode), "none")),
+}
+
+TABLE: dict[str, tuple[str, _Convert]] = {
+    "gen_length": ("gen_length", _whole),
+    "block_length": ("block_length", _whole),
+    "steps": ("steps", _whole),
+    "gen_steps": ("steps", _whole),
+    "temperature": ("temperature", _number),
+    "cfg_scale": ("cfg_scale", _number),
+    "cfg": ("cfg_scale", _number),
+    "remasking": ("remasking", _remasking),
+    "stop": ("stop", _strings),
+    "stopping_criteria": ("stop", _strings),
+    "until": ("stop", _strings),
+    "suffix": ("suffix", _text),
+    "generation_suffix": ("suffix", _text),
+    "seed": ("seed", _whole),
+    "think_mode": ("mode", _mode),
+    "num_frames": ("num_frames", _whole),
+    "max_frames_num": ("num_frames", _whole),
+}
+"""Accepted name -> (the setting it means, how its value is read)."""
+
+IGNORED: dict[str, Callable[[Any], bool]] = {
+    "max_new_tokens": lambda value: True,  # the length of a diffusion answer is gen_length
+    "do_sample": lambda value: value in (False, None),
+    "num_beams": lambda value: value in (1, None),
+    "top_p": lambda value: value in (0, 0.0, 1, 1.0, None),
+    "top_k": lambda value: value in (0, 1, -1, None),
+    "num_return_sequences": lambda value: value in (1, None),
+    "repetition_penalty": lambda value: value in (1, 1.0, None),
+    "image_aspect_ratio": lambda value: value in ("original", None),
+}
+"""Settings of autoregressive decoding found in lmms-eval tasks, with the values that ask for nothing here."""
+
+
+def translate(
+    generation_kwargs: Mapping[str, Any] | None,
+    overrides: Mapping[str, Any] | Iterable[tuple[str, Any]] = (),
+    where: str = "generation_kwargs",
+) -> GenerationSettings:
+    """Read a task's generation settings, then the overrides on top; check everything.
+
+    ``block_length`` and ``steps`` default to ``gen_length``; ``gen_length`` itself must be given by one of the two.
+    ``until`` equal to ``["\\n\\n"]`` is what lmms-eval injects into tasks that name no stop string, so it means none;
+    to stop at an empty line write ``stop: ["\\n\\n"]``.
+
+    Raises SettingError for an unknown name, an unusable value, or two names that contradict each other.
+    """
+    kwargs = dict(generation_kwargs or {})
+    if kwargs.get("until") == LMMS_EVAL_UNTIL:
+        del kwargs["until"]
+    settings = _read(kwargs.items(), where)
+    settings.update(_read(overrides.items() if isinstance(overrides, Mapping) else overrides, "override"))
+    if "gen_length" not in settings:
+        raise SettingError(f"{where} names no gen_length: add it there, or give it by --gen gen_length=32")
+    settings.setdefault("block_length", settings["gen_length"])
+    settings.setdefault("steps", settings["gen_length"])
+    mode = settings.pop("mode", None)
+    num_frames = settings.pop("num_frames", 32)
+    if num_frames < 1:
+        raise SettingError(f"num_frames={num_frames}: must be at least 1")
+    return GenerationSettings(SamplingParams(**settings), mode, num_frames)
+
+
+def _read(items: Iterable[tuple[str, Any]], where: str) -> dict[str, Any]:
+    """Canonical name -> value."""
+    found: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for name, value in items:
+        if name in IGNORED:
+            if not IGNORED[name](value):
+                raise SettingError(f"{where}: {name}={value!r} has no meaning for a diffusion model: remove it")
+            continue
+        if name not in TABLE:
+            close = get_close_matches(name, TABLE, n=2)
+            hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(sorted(TABLE))}"
+            raise SettingError(f"{where}: unknown setting {name!r}; {hint}")
+        setting, convert = TABLE[name]
+        try:
+            read = convert(value)
+        except (ValueError, TypeError):
+            raise SettingError(f"{where}: {name}={value!r} must be {_EXPECTED[convert]}") from None
+        if setting in found and found[setting] != read:
+            raise SettingError(f"{where}: {sources[setting]} and {name} contradict each other; keep one")
+        found[setting], sources[setting] = read, name
+    return found
+
+
+def parse_overrides(texts: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """``KEY=VALUE`` texts of ``--gen`` -> (name, value) pairs; names and values are checked at once."""
+    pairs = []
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise SettingError(f"--gen {text!r}: write KEY=VALUE, for example --gen steps=16")
+        pairs.append((name.strip(), value))
+    _read(pairs, "--gen")
+    return tuple(pairs)
+
+
+def request_from(text: str, visuals: Sequence[Any] | None, settings: GenerationSettings | None) -> Request:
+    """A question from what a task's ``doc_to_text`` and ``doc_to_visual`` give.
+
+    ``visuals`` may hold PIL images, paths of image files, one path of a video, or one list of frames; think mode and
+    number of frames come from ``settings``. Raises MediaError for anything else.
+    """
+    images: list[Image] = []
+    videos: list[str | tuple[Image, ...]] = []
+    for visual in visuals or ():
+        medium = _medium(visual)
+        if isinstance(medium, (str, tuple)):
+            videos.append(medium)
+        else:
+            images.append(medium)
+    if len(videos) > 1 or (videos and images):
+        raise MediaError(f"{len(videos)} videos and {len(images)} images in one question: only one video, alone, works")
+    video = videos[0] if videos else None
+    if settings is None:
+        return Request(text, tuple(images), video)
+    return Request(text, tuple(images), video, settings.mode, settings.num_frames)
+
+
+def _medium(visual: Any) -> Image | str | tuple[Image, ...]:
+    """An image, the path of a video, or the frames of one."""
+    from PIL.Image import Image
+
+    if isinstance(visual, Image):
+        return visual
+    if isinstance(visual, (str, Path)):
+        path = Path(visual)
+        if path.suffix.lower() in _IMAGE_ENDINGS:
+            return _open_image(path)
+        if not path.is_file():
+            raise MediaError(f"the video {path.name} is missing")
+        return str(path)
+    if isinstance(visual, (list, tuple)) and visual and all(isinstance(frame, Image) for frame in visual):
+        return tuple(visual)
+    raise MediaError(f"doc_to_visual gave {type(visual).__name__}: expected images or the path of a video")
+
+
+def _open_image(path: Path) -> Image:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as file:
+            image: Image.Image = file.copy()  # reads the whole file
+            return image
+    except Exception as error:  # Pillow's decoders raise many kinds
+        raise MediaError(f"the image {path.name} can't be read: {first_line(error)}") from error
+
+
+def first_line(error: Exception) -> str:
+    """The error's message on one line, without the addresses of objects, so that it is the same in every run."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0].split(" <_io.")[0]

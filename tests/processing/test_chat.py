@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from toy_processing import SPECIAL, TEMPLATE, write_tokenizer
+
+from lladav_eval.errors import CheckpointError
+from lladav_eval.processing.chat import SYSTEM_MESSAGE, ChatTokenizer
+
+
+@pytest.fixture(scope="module")
+def golden_tokenizer(golden_dir: Path) -> ChatTokenizer:
+    return ChatTokenizer.from_dir(golden_dir / "tiny-lladav-76")
+
+
+def test_golden_tokenizer_has_the_official_ids(golden_tokenizer: ChatTokenizer) -> None:
+    tokenizer = golden_tokenizer
+    assert len(tokenizer) == 126349
+    assert (tokenizer.bos_id, tokenizer.eos_id, tokenizer.pad_id) == (126080, 126081, 126081)
+    assert (tokenizer.mask_id, tokenizer.eot_id) == (126336, 126348)
+    assert (tokenizer.start_header_id, tokenizer.end_header_id) == (126346, 126347)
+    assert sorted(tokenizer.forbidden_ids) == [126080, 126081, 126346, 126347]
+
+
+def test_golden_decode_gives_the_recorded_texts(golden_dir: Path, golden_tokenizer: ChatTokenizer) -> None:
+    cases = json.loads((golden_dir / "evaluation_prompts.json").read_text())
+    calls = [case["call"] for case in cases.values() if "raw_text" in case.get("call", {})]
+    assert len(calls) >= 10
+    for call in calls:
+        assert golden_tokenizer.decode(call["output_ids"]) == call["raw_text"]
+
+
+def test_golden_decode_agrees_with_transformers(golden_dir: Path, golden_tokenizer: ChatTokenizer) -> None:
+    transformers = pytest.importorskip("transformers")
+    theirs = transformers.PreTrainedTokenizerFast.from_pretrained(str(golden_dir / "tiny-lladav-76"))
+    text = " Hello , it 's <|mdm_mask|><|eot_id|> a test .\n\n  中文 🙂 <role>x</role><|endoftext|>"
+    ids = golden_tokenizer.encode(text)
+    assert ids == theirs(text)["input_ids"]
+    assert len(golden_tokenizer) == len(theirs)
+    for skip in (True, False):
+        assert golden_tokenizer.decode(ids, skip_special_tokens=skip) == theirs.decode(ids, skip_special_tokens=skip)
+    messages = [{"role": "system", "content": " a "}, {"role": "user", "content": "b\n"}]
+    assert golden_tokenizer.render(messages) == theirs.apply_chat_template(messages, tokenize=False)
+
+
+def test_encode_recognises_special_strings_and_adds_none(toy_tokenizer: ChatTokenizer) -> None:
+    ids = toy_tokenizer.encode("a<|mdm_mask|>b")
+    assert ids == [*toy_tokenizer.encode("a"), toy_tokenizer.mask_id, *toy_tokenizer.encode("b")]
+    assert len(ids) == 3
+    assert toy_tokenizer.decode(ids) == "ab"
+    assert toy_tokenizer.decode(ids, skip_special_tokens=False) == "a<|mdm_mask|>b"
+
+
+def test_render_trims_and_closes_every_message(toy_tokenizer: ChatTokenizer) -> None:
+    text = toy_tokenizer.render([{"role": "system", "content": SYSTEM_MESSAGE}, {"role": "user", "content": " hi\n"}])
+    assert text == (
+        f"<|startoftext|><|start_header_id|>system<|end_header_id|>\n\n{SYSTEM_MESSAGE}<|eot_id|>"
+        "<|start_header_id|>user<|end_header_id|>\n\nhi<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"
+    )
+
+
+def test_template_in_its_own_file(tmp_path: Path, toy_tokenizer: ChatTokenizer) -> None:
+    write_tokenizer(tmp_path, template=None)
+    (tmp_path / "chat_template.jinja").write_text(TEMPLATE)
+    messages = [{"role": "user", "content": "hi"}]
+    assert ChatTokenizer.from_dir(tmp_path).render(messages) == toy_tokenizer.render(messages)
+
+
+def test_template_blocks_are_trimmed_and_json_is_not_escaped(tmp_path: Path) -> None:
+    write_tokenizer(tmp_path, template="  {% for m in messages %}\n{{ m | tojson }}\n  {% endfor %}\nend")
+    assert ChatTokenizer.from_dir(tmp_path).render([{"role": "é<"}]) == '{"role": "é<"}\nend'
+
+
+@pytest.mark.parametrize(
+    "template", ["{{ raise_exception('no\nsystem role') }}", "{{ ''.__class__.__mro__ }}", "{{ messages[0].x.y }}"]
+)
+def test_template_that_refuses_or_misbehaves_is_one_line(tmp_path: Path, template: str) -> None:
+    tokenizer = ChatTokenizer.from_dir(write_tokenizer(tmp_path, template=template))
+    with pytest.raises(CheckpointError, match="chat_template failed") as caught:
+        tokenizer.render([{"role": "user", "content": "hi"}])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json"])
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "no such file"),
+        ("{", "not a tokenizers file|not readable as JSON"),
+        ("[1]", "not a tokenizers file|must hold a JSON object"),
+    ],
+)
+def test_missing_or_malformed_file_is_named(tokenizer_dir: Path, name: str, content: str | None, reason: str) -> None:
+    (tokenizer_dir / name).unlink()
+    if content is not None:
+        (tokenizer_dir / name).write_text(content)
+    with pytest.raises(CheckpointError, match=reason) as caught:
+        ChatTokenizer.from_dir(tokenizer_dir)
+    assert str(tokenizer_dir / name) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("missing", SPECIAL)
+def test_missing_special_token_is_named(tmp_path: Path, missing: str) -> None:
+    write_tokenizer(tmp_path, special=tuple(token for token in SPECIAL if token != missing))
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json") as caught:
+        ChatTokenizer.from_dir(tmp_path)
+    assert missing in str(caught.value)
+
+
+def test_token_listed_only_in_the_config_is_added(tmp_path: Path) -> None:
+    write_tokenizer(tmp_path, special=SPECIAL[:-1])
+    path = tmp_path / "tokenizer_config.json"
+    fields = json.loads(path.read_text())
+    fields["added_tokens_decoder"] = {"261": {"content": SPECIAL[-1], "special": True}}
+    path.write_text(json.dumps(fields))
+    assert ChatTokenizer.from_dir(tmp_path).eot_id == 261
+
+    fields["added_tokens_decoder"] = {"999": {"content": SPECIAL[-1], "special": True}}
+    path.write_text(json.dumps(fields))
+    with pytest.raises(CheckpointError, match="should have id 999"):
+        ChatTokenizer.from_dir(tmp_path)
+
+
+@pytest.mark.parametrize(("template", "reason"), [(None, "has no chat_template"), ("{% for %}", "not valid Jinja")])
+def test_unusable_template(tmp_path: Path, template: str | None, reason: str) -> None:
+    with pytest.raises(CheckpointError, match=reason):
+        ChatTokenizer.from_dir(write_tokenizer(tmp_path, template=template))
+
+
+def test_import_is_light() -> None:
+    check = "import sys, lladav_eval.processing.chat; print([m for m in ('torch', 'transformers') if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

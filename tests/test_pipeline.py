@@ -1,0 +1,201 @@
+"""The straight line Request -> Generation on a tiny random checkpoint: order, batches, failures, memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from tiny_checkpoint import write_checkpoint
+
+import lladav_eval
+from lladav_eval import Generation, LladaV, Request, SamplingParams
+from lladav_eval.errors import EnvironmentError_, SettingError
+from lladav_eval.model.lladav import BoundPrompts
+from lladav_eval.records import Query
+
+PARAMS = SamplingParams(gen_length=8, block_length=4, steps=4)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp("checkpoint"))
+
+
+@pytest.fixture(scope="module")
+def model(checkpoint: Path) -> LladaV:
+    return lladav_eval.load(checkpoint, device="cpu")
+
+
+def picture(width: int, height: int, seed: int = 0) -> Image.Image:
+    generator = torch.Generator().manual_seed(seed)
+    return Image.fromarray(torch.randint(0, 256, (height, width, 3), generator=generator, dtype=torch.uint8).numpy())
+
+
+def requests() -> list[Request]:
+    """One of every kind, of different lengths."""
+    clip = tuple(picture(16, 16, seed) for seed in range(5))
+    return [
+        Request("Read the digits.", (picture(16, 16),), mode="no_think"),
+        Request("Which digit is in the picture?", (picture(40, 20, 1),), mode="think"),
+        Request("Which image shows a digit?", (picture(16, 16, 2), picture(30, 10, 3))),
+        Request("Which way does the digit move?", video=clip, num_frames=3),
+        Request("List each digit"),
+        Request("Is there a digit in the picture?", (picture(50, 50, 4),), mode="no_think"),
+    ]
+
+
+def same(first: Sequence[Generation], second: Sequence[Generation]) -> bool:
+    return [answer.token_ids for answer in first] == [answer.token_ids for answer in second]
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        PARAMS,
+        SamplingParams(8, 8, 8, temperature=0.7, seed=3),
+        SamplingParams(8, 4, 4, cfg_scale=0.5),
+        SamplingParams(6, 3, 6, remasking="random", seed=1),
+        SamplingParams(8, 8, 4, stop=("\n",), suffix=" right"),
+    ],
+)
+def test_batch_size_and_order_never_change_an_answer(model: LladaV, params: SamplingParams) -> None:
+    alone = model.generate(requests(), params, batch_size=1)
+    assert all(answer.status == "ok" for answer in alone)
+    for batch_size in (2, 3, 32):
+        assert same(alone, model.generate(requests(), params, batch_size=batch_size))
+    backwards = model.generate(requests()[::-1], params, batch_size=4)
+    assert same(alone, backwards[::-1])
+
+
+def test_seed_changes_sampled_answers_and_nothing_else_does(model: LladaV) -> None:
+    first, again, other = (
+        model.generate(requests(), SamplingParams(8, 8, 8, temperature=1.5, seed=seed)) for seed in (0, 0, 1)
+    )
+    assert same(first, again)
+    assert not same(first, other)
+
+
+def test_a_failed_request_is_in_the_result_and_spares_the_others(model: LladaV, tmp_path: Path) -> None:
+    missing = Request("Which way?", video=tmp_path / "gone.mp4")
+    too_long = Request("digit " * 600)
+    mixed = [requests()[0], missing, requests()[1], too_long, requests()[2]]
+    answers = model.generate(mixed, PARAMS)
+    assert [answer.status for answer in answers] == ["ok", "failed", "ok", "failed", "ok"]
+    assert "gone.mp4" in (answers[1].error or "")
+    assert "the model was trained for 512" in (answers[3].error or "")
+    assert same([answers[0], answers[2], answers[4]], model.generate(requests()[:3], PARAMS))
+
+
+def test_trace_names_every_filled_position_once(model: LladaV) -> None:
+    answer = model.generate(requests()[:1], PARAMS, trace=True)[0]
+    assert answer.trace is not None
+    filled = [position for step in answer.trace for position in step.positions]
+    assert len(filled) == len(set(filled))
+    assert answer.forward_passes == len(answer.trace)
+    assert model.generate(requests()[:1], PARAMS)[0].trace is None
+
+
+def test_guidance_counts_two_forward_passes_a_step(model: LladaV) -> None:
+    plain, guided = (
+        model.generate([Request("List each digit")], SamplingParams(4, 4, 4, cfg_scale=scale))[0] for scale in (0, 1)
+    )
+    assert (plain.forward_passes, guided.forward_passes) == (4, 8)
+
+
+def test_out_of_memory_halves_the_batch_and_loses_nothing(model: LladaV, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = model.generate(requests(), PARAMS, batch_size=1)
+    sizes: list[int] = []
+    real = BoundPrompts.__call__
+
+    def limited(self: BoundPrompts, queries: Sequence[Query]) -> list[torch.Tensor]:
+        sizes.append(len(queries))
+        if len(queries) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(self, queries)
+
+    monkeypatch.setattr(BoundPrompts, "__call__", limited)
+    assert same(expected, model.generate(requests(), PARAMS, batch_size=6))
+    assert sizes[:2] == [6, 3]
+
+
+def test_out_of_memory_alone_is_a_failed_sample(model: LladaV, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(self: BoundPrompts, queries: Sequence[Query]) -> list[torch.Tensor]:
+        raise MemoryError
+
+    monkeypatch.setattr(BoundPrompts, "__call__", never)
+    answers = model.generate(requests()[:2], PARAMS)
+    assert [answer.status for answer in answers] == ["failed", "failed"]
+    assert "out of memory" in (answers[0].error or "")
+
+
+def test_other_runtime_errors_are_not_swallowed(model: LladaV, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: BoundPrompts, queries: Sequence[Query]) -> list[torch.Tensor]:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(BoundPrompts, "__call__", broken)
+    with pytest.raises(RuntimeError, match="a bug"):
+        model.generate(requests()[:2], PARAMS)
+
+
+def test_nan_weights_fail_the_sample_with_a_reason(checkpoint: Path) -> None:
+    broken = lladav_eval.load(checkpoint)
+    broken.model.lm_head.weight[5] = torch.nan
+    answer = broken.generate(requests()[:1], PARAMS)[0]
+    assert answer.status == "failed"
+    assert "not finite" in (answer.error or "")
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_answers_on_the_cpu(checkpoint: Path, dtype: str) -> None:
+    model = lladav_eval.load(checkpoint, device="cpu", dtype=dtype)
+    assert str(model.model.dtype) == f"torch.{dtype}"
+    assert all(answer.status == "ok" for answer in model.generate(requests(), PARAMS))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_cuda_answers_like_the_cpu(checkpoint: Path, model: LladaV, dtype: str) -> None:
+    cuda = lladav_eval.load(checkpoint, device="cuda", dtype=dtype)
+    answers = cuda.generate(requests(), PARAMS)
+    assert all(answer.status == "ok" for answer in answers)
+    if dtype == "float32":
+        assert same(answers, model.generate(requests(), PARAMS))
+
+
+def test_autoregressive_twin_answers_left_to_right(tmp_path: Path) -> None:
+    twin = lladav_eval.load(write_checkpoint(tmp_path, lladav_eval_causal=True))
+    answers = twin.generate(requests(), PARAMS, batch_size=1)
+    assert same(answers, twin.generate(requests(), PARAMS, batch_size=6))
+    assert answers[4].forward_passes == 8
+    with pytest.raises(SettingError, match="autoregressive"):
+        twin.generate(requests(), SamplingParams(8, 8, 8, temperature=1.0))
+    with pytest.raises(SettingError, match="needs a diffusion checkpoint"):
+        twin.log_likelihood(requests()[:1], ["a"])
+
+
+def test_names_of_devices_and_types_are_checked(checkpoint: Path) -> None:
+    with pytest.raises(SettingError, match="not a device"):
+        lladav_eval.load(checkpoint, device="quantum")
+    with pytest.raises(SettingError, match="choose one of float32"):
+        lladav_eval.load(checkpoint, dtype="int8")
+    with pytest.raises(SettingError, match="batch_size=0"):
+        lladav_eval.load(checkpoint).generate([], PARAMS, batch_size=0)
+    if not torch.cuda.is_available():
+        with pytest.raises(EnvironmentError_, match="no such device"):
+            lladav_eval.load(checkpoint, device="cuda")
+
+
+def test_weights_hash_tells_checkpoints_apart(model: LladaV, tmp_path: Path) -> None:
+    other = lladav_eval.load(write_checkpoint(tmp_path, seed=1))
+    assert other.weights_hash != model.weights_hash
+    assert lladav_eval.load(model.directory).weights_hash == model.weights_hash
+
+
+@pytest.mark.slow
+def test_compiled_layers_give_the_same_tokens(checkpoint: Path, model: LladaV) -> None:
+    compiled = lladav_eval.load(checkpoint, compile_layers=True)
+    assert same(model.generate(requests()[:2], PARAMS), compiled.generate(requests()[:2], PARAMS))
