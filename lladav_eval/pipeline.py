@@ -6,6 +6,7 @@ that doesn't fit in memory is halved; a request that can't be answered becomes a
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import time
 from collections.abc import Sequence
@@ -16,13 +17,14 @@ from pathlib import Path
 
 import torch
 
+from lladav_eval.batching import answer_in_halves, peak_memory, watch_memory
 from lladav_eval.errors import EnvironmentError_, SampleError, SettingError
 from lladav_eval.model.checkpoint import checkpoint_hash, find_checkpoint, load_model
 from lladav_eval.model.config import ModelConfig, read_config
 from lladav_eval.model.lladav import BoundPrompts, LladavModel
 from lladav_eval.processing.chat import ChatTokenizer
 from lladav_eval.processing.prompt import prepare, stop_strings
-from lladav_eval.records import Generation, Prompt, Request, SamplingParams
+from lladav_eval.records import Denoise, Generation, Prompt, Query, Request, SamplingParams, answer_text
 from lladav_eval.sampling.autoregressive import decode_greedy
 from lladav_eval.sampling.likelihood import LogLikelihood, masked_log_likelihood
 from lladav_eval.sampling.loop import Sampled, SamplingTokens, SeededNoise, sample
@@ -38,6 +40,7 @@ class Prepared:
     request: Request
     prompt: Prompt | None
     error: str | None = None
+    media_seconds: float | None = None
 
 
 class LladaV:
@@ -129,8 +132,10 @@ class LladaV:
         """Decode media and render prompts; runs beside the model."""
         prepared = []
         for request in requests:
+            started = time.perf_counter()
             try:
-                prepared.append(Prepared(request, prepare(request, self.tokenizer, self.config)))
+                prompt = prepare(request, self.tokenizer, self.config)
+                prepared.append(Prepared(request, prompt, media_seconds=time.perf_counter() - started))
             except SampleError as error:
                 prepared.append(Prepared(request, None, str(error)))
         return prepared
@@ -138,54 +143,57 @@ class LladaV:
     def _answer(self, prepared: Sequence[Prepared], params: SamplingParams, trace: bool) -> list[Generation]:
         """Generations of one batch, in order, failures included."""
         good = [item for item in prepared if item.prompt is not None]
-        generated = iter(self._generate(good, params, trace))
+        generated = iter(answer_in_halves(good, lambda batch: self._run(batch, params, trace), self.model.device))
         return [
-            next(generated) if item.prompt is not None else _failed(item.error or "no prompt could be made")
+            next(generated) if item.prompt is not None else Generation.failure(item.error or "no prompt could be made")
             for item in prepared
         ]
-
-    def _generate(self, batch: Sequence[Prepared], params: SamplingParams, trace: bool) -> list[Generation]:
-        """Run the model on a batch; out of memory halves it, down to one failed sample."""
-        if not batch:
-            return []
-        try:
-            return self._run(batch, params, trace)
-        except SampleError as error:
-            if len(batch) == 1:
-                return [_failed(str(error))]
-        except (MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
-                raise
-            if self.model.device.type == "cuda":
-                torch.cuda.empty_cache()
-            if len(batch) == 1:
-                return [_failed("out of memory with this sample alone; use fewer frames or a device with more memory")]
-        middle = len(batch) // 2
-        return self._generate(batch[:middle], params, trace) + self._generate(batch[middle:], params, trace)
 
     @torch.inference_mode()
     def _run(self, batch: Sequence[Prepared], params: SamplingParams, trace: bool) -> list[Generation]:
         """Encode, denoise and decode one batch."""
+        device = self.model.device
+        watch_memory(device)
         started = time.perf_counter()
         prompts = [item.prompt for item in batch if item.prompt is not None]
         bound = BoundPrompts.bind(self.model, prompts)
+        lengths = [len(ids) for ids in bound.token_ids]
         tokens = [self._sampling_tokens(item.request, params) for item in batch]
-        for ids, special in zip(bound.token_ids, tokens, strict=True):
-            self._check_length(len(ids) + params.gen_length + len(special.suffix_ids))
+        for length, special in zip(lengths, tokens, strict=True):
+            self._check_length(length + params.gen_length + len(special.suffix_ids))
+        steps = _Steps(bound)
         if self.config.causal:
-            sampled = decode_greedy(bound, bound.token_ids, params, tokens)
+            sampled = decode_greedy(steps, bound.token_ids, params, tokens)
         else:
             noise = [SeededNoise(sample_seed(params.seed, prompt)) for prompt in prompts]
-            sampled = sample(bound, bound.token_ids, params, tokens, noise, record_trace=trace)
-        seconds = (time.perf_counter() - started) / len(batch)
-        return [self._generation(result, seconds) for result in sampled]
+            sampled = sample(steps, bound.token_ids, params, tokens, noise, record_trace=trace)
+        ended = time.perf_counter()
+        first_ended = steps.first_ended or ended
+        return [
+            dataclasses.replace(
+                self._generation(result, params),
+                seconds=(ended - started) / len(batch),
+                prompt_tokens=lengths[index],
+                prefill_seconds=(first_ended - started) / len(batch),
+                decode_seconds=(ended - first_ended) / len(batch),
+                media_seconds=batch[index].media_seconds,
+                flops=bound.flops[index],
+                peak_memory=peak_memory(device),
+            )
+            for index, result in enumerate(sampled)
+        ]
 
     def _sampling_tokens(self, request: Request, params: SamplingParams) -> SamplingTokens:
-        stops = stop_strings(request, params.stop, self.tokenizer)
+        stops = [tuple(self.tokenizer.encode(stop)) for stop in stop_strings(request, params.stop, self.tokenizer)]
+        forbidden: tuple[int, ...] = self.tokenizer.forbidden_ids
+        if self.config.text_only:
+            # LLaDA's own sampler forbids nothing: end-of-turn and end-of-text are how an answer ends (its generate.py).
+            forbidden = ()
+            stops += [(self.tokenizer.eot_id,), (self.tokenizer.eos_id,)]
         return SamplingTokens(
             mask_id=self.tokenizer.mask_id,
-            forbidden_ids=self.tokenizer.forbidden_ids,
-            stop_sequences=tuple(tuple(self.tokenizer.encode(stop)) for stop in stops),
+            forbidden_ids=forbidden,
+            stop_sequences=tuple(stops),
             suffix_ids=tuple(self.tokenizer.encode(params.suffix)) if params.suffix else (),
         )
 
@@ -196,19 +204,34 @@ class LladaV:
                 "use fewer images, fewer frames or a shorter question"
             )
 
-    def _generation(self, result: Sampled, seconds: float) -> Generation:
+    def _generation(self, result: Sampled, params: SamplingParams) -> Generation:
         if result.error is not None:
-            return _failed(result.error)
-        text = self.tokenizer.decode(list(result.token_ids))
-        # The authors' adapter drops one trailing period before trimming (llava_onevision_llada.py).
+            return Generation.failure(result.error)
+        # A diffusion model fills every answer position, whatever stands in it in the end.
+        filled = result.forward_passes if self.config.causal else params.gen_length
         return Generation(
-            text=text.removesuffix(".").strip(),
+            text=answer_text(self.tokenizer.decode(list(result.token_ids))),
             token_ids=result.token_ids,
             forward_passes=result.forward_passes,
             stop_reason=result.stop_reason,
-            seconds=seconds,
             trace=result.trace,
+            output_tokens=filled,
         )
+
+
+class _Steps:
+    """A denoiser that notes when the second step begins, which is when the first has truly ended."""
+
+    def __init__(self, denoise: Denoise) -> None:
+        self.denoise = denoise
+        self.calls = 0
+        self.first_ended: float | None = None
+
+    def __call__(self, queries: Sequence[Query]) -> list[torch.Tensor]:
+        if self.calls == 1:
+            self.first_ended = time.perf_counter()
+        self.calls += 1
+        return self.denoise(queries)
 
 
 def load(
@@ -276,12 +299,3 @@ def sample_seed(seed: int, prompt: Prompt) -> int:
     """Seed of a sample's own generator: from the run's seed and the prompt, so that neither order nor batch matters."""
     digest = hashlib.blake2b(f"{seed}\0{prompt.text}".encode(), digest_size=8)
     return int.from_bytes(digest.digest(), "big") >> 1
-
-
-def _failed(reason: str) -> Generation:
-    return Generation(text="", stop_reason="failed", status="failed", error=reason)
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """CUDA has its own error class; the CPU allocator only words it."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)

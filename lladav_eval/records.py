@@ -191,6 +191,33 @@ class Generation:
     """Why the sample failed; None when ``status`` is ok."""
     trace: tuple[TraceStep, ...] | None = None
     """Step by step record, if asked for."""
+    prompt_tokens: int | None = None
+    """Positions of the prompt, media included; None where the model doesn't tell."""
+    output_tokens: int | None = None
+    """Answer positions the model filled, the end of the turn and what a stop string cuts off included."""
+    prefill_seconds: float | None = None
+    """Share of ``seconds`` up to the first token (autoregressive) or the end of the first step (diffusion)."""
+    decode_seconds: float | None = None
+    """Share of ``seconds`` for everything later."""
+    media_seconds: float | None = None
+    """Wall time of decoding and preparing the sample's media; not part of ``seconds``."""
+    flops: float | None = None
+    """Floating-point operations of this sample, a multiplication and an addition being two (model/flops.py)."""
+    peak_memory: int | None = None
+    """Bytes of device memory at the worst moment of the sample's batch; None on the CPU."""
+
+    @classmethod
+    def failure(cls, reason: str) -> Generation:
+        """The answer that couldn't be given, and why."""
+        return cls(text="", stop_reason="failed", status="failed", error=reason)
+
+
+def answer_text(decoded: str) -> str:
+    """The text that is scored: one trailing period dropped, then trimmed, the same for every model.
+
+    Source: the authors' adapter (llava_onevision_llada.py).
+    """
+    return decoded.removesuffix(".").strip()
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from lladav_eval.errors import MediaError, SettingError
-from lladav_eval.records import Remasking, Request, SamplingParams, ThinkMode
+from lladav_eval.records import Remasking, Request, SamplingParams, ThinkMode, VideoClip
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -195,14 +195,15 @@ def parse_overrides(texts: Iterable[str]) -> tuple[tuple[str, str], ...]:
 def request_from(text: str, visuals: Sequence[Any] | None, settings: GenerationSettings | None) -> Request:
     """A question from what a task's ``doc_to_text`` and ``doc_to_visual`` give.
 
-    ``visuals`` may hold PIL images, paths of image files, one path of a video, or one list of frames; think mode and
-    number of frames come from ``settings``. Raises MediaError for anything else.
+    ``visuals`` may hold PIL images, paths of image files, one video (path of a file or of a folder of frames, or a
+    VideoClip), or one list of frames; think mode and number of frames come from ``settings``. Raises MediaError for
+    anything else.
     """
     images: list[Image] = []
-    videos: list[str | tuple[Image, ...]] = []
+    videos: list[str | VideoClip | tuple[Image, ...]] = []
     for visual in visuals or ():
         medium = _medium(visual)
-        if isinstance(medium, (str, tuple)):
+        if isinstance(medium, (str, VideoClip, tuple)):
             videos.append(medium)
         else:
             images.append(medium)
@@ -214,8 +215,8 @@ def request_from(text: str, visuals: Sequence[Any] | None, settings: GenerationS
     return Request(text, tuple(images), video, settings.mode, settings.num_frames)
 
 
-def _medium(visual: Any) -> Image | str | tuple[Image, ...]:
-    """An image, the path of a video, or the frames of one."""
+def _medium(visual: Any) -> Image | str | VideoClip | tuple[Image, ...]:
+    """An image, the path of a video or a part of one, or the frames of one."""
     from PIL.Image import Image
 
     if isinstance(visual, Image):
@@ -224,12 +225,19 @@ def _medium(visual: Any) -> Image | str | tuple[Image, ...]:
         path = Path(visual)
         if path.suffix.lower() in _IMAGE_ENDINGS:
             return _open_image(path)
-        if not path.is_file():
-            raise MediaError(f"the video {path.name} is missing")
+        _require(path)
         return str(path)
+    if isinstance(visual, VideoClip):
+        _require(Path(visual.path))
+        return visual
     if isinstance(visual, (list, tuple)) and visual and all(isinstance(frame, Image) for frame in visual):
         return tuple(visual)
     raise MediaError(f"doc_to_visual gave {type(visual).__name__}: expected images or the path of a video")
+
+
+def _require(path: Path) -> None:
+    if not path.exists():
+        raise MediaError(f"the video {path.name} is missing")
 
 
 def _open_image(path: Path) -> Image:

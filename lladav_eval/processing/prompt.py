@@ -36,9 +36,13 @@ def prepare(request: Request, tokenizer: ChatTokenizer, config: ModelConfig) -> 
     if request.images and request.video is not None:
         raise SampleError("the request has images and a video: ask about one kind of media at a time")
     media = len(request.images) or int(request.video is not None)
-    text = render_conversation(_question(request, media), tokenizer)
+    # Text-only LLaDA is asked without a system message (generate.py in the LLaDA repository).
+    if config.text_only and media:
+        raise SampleError("the checkpoint is a text-only LLaDA: it can't see images or videos")
+    system = None if config.text_only else SYSTEM_MESSAGE
+    text = render_conversation(_question(request, media), tokenizer, system)
     token_ids = tokenize_with_placeholders(text, tokenizer)
-    shown = _media_of_placeholders(token_ids.count(IMAGE_PLACEHOLDER_ID), media)
+    shown = media_of_placeholders(token_ids.count(IMAGE_PLACEHOLDER_ID), media)
     if request.video is not None:
         frames = frames_to_pixels(_video_frames(request.video, request.num_frames), config)
         return Prompt(text, tuple(token_ids), tuple(frames for _ in shown), layout="video")
@@ -67,9 +71,9 @@ def stop_strings(request: Request, stop: str | Sequence[str], tokenizer: ChatTok
     return strings
 
 
-def render_conversation(question: str, tokenizer: ChatTokenizer) -> str:
+def render_conversation(question: str, tokenizer: ChatTokenizer, system: str | None = SYSTEM_MESSAGE) -> str:
     """The rendered prompt: system message, the question as the user's turn, and the header of the answer."""
-    messages = [{"role": "system", "content": SYSTEM_MESSAGE}]
+    messages = [{"role": "system", "content": system}] if system else []
     # Empty turns are left out, as in the authors' conversation.py.
     messages += [{"role": role, "content": text} for role, text in _turns(question) if text]
     return tokenizer.render(messages)
@@ -116,7 +120,7 @@ def _turns(question: str) -> Iterator[tuple[str, str]]:
         yield "user", question
 
 
-def _media_of_placeholders(placeholders: int, media: int) -> list[int]:
+def media_of_placeholders(placeholders: int, media: int) -> list[int]:
     """Which medium each placeholder shows, if the text's own placeholders are more or fewer than the media.
 
     As in the authors' llava_arch.py (``prepare_inputs_labels_for_multimodal``): media without a placeholder are not

@@ -112,7 +112,7 @@ def broken_files(directory: Path) -> dict[Path, str]:
         directory / "truncated.mp4": "not a video, or a damaged one",
         directory / "damaged.mp4": "damaged",
         directory / "absent.mp4": "no such video file",
-        directory: "no such video file",
+        directory: "the folder has no frames",
         write_video(directory / "none.avi", 0, "mpeg4"): "the video has no frames",
         write_video(directory / "none.mp4", 0, "mpeg4"): "no video stream|no frames",
         write_sound(directory / "sound.mp4"): "no video stream",

@@ -54,6 +54,13 @@ def test_broken_logits_are_noticed_in_their_sample_only(bad: float, temperature:
     assert [c.finite for c in choose_tokens(logits, [(), ()], None, 0.0, temperature, uniforms)] == [True, False]
 
 
+def test_an_infinity_behind_an_overflowing_choice_is_noticed() -> None:
+    """exp(800) overflows float64, so noise picks it before the infinite logit; its probability gives it away."""
+    uniforms = torch.full((1, 2), 0.5, dtype=torch.float64)
+    (choice,) = choose_tokens([torch.tensor([[800.0, torch.inf]])], [()], temperature=1.0, uniforms=uniforms)
+    assert (choice.token_ids.item(), choice.finite) == (0, False)
+
+
 def test_a_vocabulary_forbidden_whole_is_noticed() -> None:
     assert not choose_tokens(random_logits([1], 2), [(0, 1)])[0].finite
 

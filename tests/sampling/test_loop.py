@@ -143,6 +143,21 @@ def test_asks_only_where_a_mask_can_still_be_filled() -> None:
     assert asked[4] == [6, 7, 8, 9]
 
 
+def test_the_suffix_stays_even_if_it_holds_mask_ids() -> None:
+    """Steps that must fill beyond the stop ask for every mask left, but for none of the suffix."""
+    suffix, beyond = (MASK_ID, 4, MASK_ID), 0
+    tokens = SamplingTokens(MASK_ID, FORBIDDEN_IDS, ((3,),), suffix)
+    for seed in range(20):
+        model = ToyModel(seed)
+        (ours,) = sample(model.renamed([0]), [torch.tensor([1])], SamplingParams(8, 8, 2), [tokens], None, True)
+        assert ours.token_ids[-3:] == suffix
+        for (query,) in model.calls:
+            assert query.token_ids[-3:].tolist() == list(suffix)
+            assert query.positions.max() < 9
+        beyond += any(-torch.inf in step.confidences for step in ours.trace or ())
+    assert beyond
+
+
 def test_steps_with_nothing_to_fill_cost_nothing() -> None:
     model = ToyModel()
     tokens = SamplingTokens(MASK_ID, (6, 7, 8))
