@@ -1,0 +1,97 @@
+"""The command line: puts the command groups together and turns every error into one line and an exit code.
+
+Exit codes: 0 fine; 1 samples failed or the thing asked about is worse; 2 bad usage or input; 3 the environment lacks
+something, or an error nobody foresaw (``--debug`` shows where); 130 interrupted, resumable.
+
+Nothing heavy is imported here or at the top of the command files, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+import lladav_eval
+from lladav_eval.cli import doctor, listing, run
+from lladav_eval.errors import EvalError
+
+DEBUG_VARIABLE = "LLADAV_EVAL_DEBUG"
+
+app = typer.Typer(
+    name="lladav-eval",
+    help="Benchmark evaluation for LLaDA-V, a masked-diffusion vision-language model.",
+    epilog="Start with: lladav-eval run --task pocket --model pocket",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+run.register(app)
+listing.register(app)
+doctor.register(app)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"lladav-eval {lladav_eval.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and the libraries' own messages.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+    if debug:
+        os.environ[DEBUG_VARIABLE] = "1"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of ``lladav-eval``."""
+    sys.exit(invoke(arguments))
+
+
+def invoke(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit code."""
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(
+            args=None if arguments is None else list(arguments), prog_name="lladav-eval", standalone_mode=False
+        )
+    except KeyboardInterrupt:
+        return _say("interrupted", 130)
+    except typer.Abort:
+        return _say("aborted", 130)
+    except EvalError as error:
+        return _say(str(error), error.exit_code)
+    except Exception as error:
+        return _unforeseen(error)
+    return code if isinstance(code, int) else 0
+
+
+def _unforeseen(error: Exception) -> int:
+    """Usage errors of the option parser carry their own message and code; everything else is a fault of ours."""
+    message = getattr(error, "format_message", None)
+    if message is not None:
+        text = message()
+        if not text:  # the help was shown because nothing was asked
+            return 0
+        return _say(f"{text.rstrip('.')}: see lladav-eval --help", 2)
+    return _say(f"{type(error).__name__}: {error} (unforeseen; lladav-eval --debug ... shows where)", 3)
+
+
+def _say(message: str, code: int) -> int:
+    """One line on stderr; the traceback too where ``--debug`` asks for it."""
+    if os.environ.get(DEBUG_VARIABLE) and sys.exc_info()[1] is not None:
+        traceback.print_exc()
+    line = "".join(char for char in " ".join(message.split()) if char.isprintable())
+    print(f"error: {line}", file=sys.stderr)
+    return code

@@ -1,0 +1,168 @@
+"""``lladav-eval run``: evaluate a model on tasks."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from lladav_eval.records import RunSpec
+
+EXAMPLES = """Examples:
+
+lladav-eval run --task pocket --model pocket
+
+lladav-eval run --task pocket_digits --model ./my-checkpoint --limit 20 --gen steps=4
+
+lladav-eval run --task pocket --model pocket --gen 'stop=["\\n"]' --out results/runs/mine
+
+A repeated command goes on where the last one stopped. Exit code 1: some samples failed; 130: interrupted."""
+
+
+class Cache(str, Enum):
+    """Key-value caches of the sampler."""
+
+    none = "none"
+    prefix = "prefix"
+    dual = "dual"
+    dllm = "dllm"
+
+
+class Protocol(str, Enum):
+    """Which prompts and answer rules the scores follow."""
+
+    official = "official"
+    strict = "strict"
+
+
+class Engine(str, Enum):
+    """Where the batches are answered."""
+
+    local = "local"
+    ray = "ray"
+
+
+class Dtype(str, Enum):
+    """Number format of the weights."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("run", epilog=EXAMPLES)(run)
+
+
+def run(
+    task: Annotated[str, typer.Option("--task", "-t", help="Tasks or groups, separated by commas.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="pocket, pocket-ar, a local directory or a hub name.")],
+    limit: Annotated[int | None, typer.Option(min=1, help="First rows of every task only.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run directory; default results/runs/<name of the run>.")] = None,
+    batch_size: Annotated[str, typer.Option(help="Samples at once: auto or a number.")] = "auto",
+    gen: Annotated[list[str] | None, typer.Option(help="KEY=VALUE over the task's setting; repeatable.")] = None,
+    cache: Annotated[Cache, typer.Option(help="Approximate key-value cache.")] = Cache.none,
+    protocol: Annotated[Protocol, typer.Option(help="Prompts and answer rules.")] = Protocol.strict,
+    data: Annotated[Path | None, typer.Option(help="Local data sets instead of the hub.")] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
+    engine: Annotated[Engine, typer.Option(help="Where to compute.")] = Engine.local,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that answer.")] = 1,
+    seed: Annotated[int | None, typer.Option(help="Seed of temperature and random remasking.")] = None,
+    resume: Annotated[bool, typer.Option(help="Use the answers already in the run directory.")] = True,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Ask failed samples again.")] = False,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ...; default: cuda if present.")] = None,
+    dtype: Annotated[Dtype | None, typer.Option(help="Number format; default: the checkpoint's choice.")] = None,
+    trace: Annotated[bool, typer.Option("--trace", help="Record which position was filled at which step.")] = False,
+    max_failures: Annotated[
+        str | None, typer.Option(help="Stop past this many failed samples (5) or share of them (1%).")
+    ] = None,
+) -> None:
+    """Evaluate a model on tasks; print the table, leave a run directory."""
+    from lladav_eval.cli.quiet import quiet_libraries
+    from lladav_eval.records import RunSpec
+    from lladav_eval.runs.tasks import resolve_tasks
+    from lladav_eval.settings import parse_overrides
+
+    _refuse_unbuilt(cache, protocol, data, engine, workers)
+    spec = RunSpec(
+        tasks=resolve_tasks(task.split(",")),
+        model=model,
+        limit=limit,
+        batch_size=_batch_size(batch_size),
+        gen=parse_overrides(gen or []),
+        protocol="strict",
+        seed=seed,
+        device=device,
+        dtype=None if dtype is None else dtype.value,
+        offline=offline,
+        trace=trace,
+        max_failures=max_failures,
+    )
+    quiet_libraries(offline)
+    _run(spec, out, resume, retry_failed)
+
+
+def _run(spec: RunSpec, out: Path | None, resume: bool, retry_failed: bool) -> None:
+    from rich.console import Console
+
+    from lladav_eval.records import Answerer
+    from lladav_eval.reports.table import markdown_table, terminal_table
+    from lladav_eval.runs.execute import AUTO_BATCH_SIZE, execute
+    from lladav_eval.runs.store import DEFAULT_ROOT, RunDirectory, run_id
+
+    def load_model() -> Answerer:
+        from lladav_eval.adapters.models import resolve_model
+
+        return resolve_model(
+            spec.model,
+            spec.device,
+            spec.dtype,
+            batch_size=spec.batch_size or AUTO_BATCH_SIZE,
+            offline=spec.offline,
+            trace=spec.trace,
+        )
+
+    directory = RunDirectory(out if out is not None else DEFAULT_ROOT / run_id(spec))
+    result = execute(
+        spec, load_model, directory, resume=resume, retry_failed=retry_failed, console=Console(stderr=True)
+    )
+    directory.write_text(directory.table, markdown_table(result.results))
+    console = Console()
+    console.print(terminal_table(result.results))
+    console.print(f"run directory: {directory.path}", markup=False, highlight=False, soft_wrap=True)
+    if result.failed:
+        total = sum(task["n"] for task in result.results["tasks"].values())
+        typer.echo(
+            f"error: {result.failed} of {total} samples failed; the reasons are in {directory.samples}", err=True
+        )
+        raise typer.Exit(1)
+
+
+def _batch_size(text: str) -> int | None:
+    from lladav_eval.errors import SettingError
+
+    if text == "auto":
+        return None
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise SettingError(f"--batch-size {text!r}: give auto or a number of at least 1")
+    return int(text)
+
+
+def _refuse_unbuilt(cache: Cache, protocol: Protocol, data: Path | None, engine: Engine, workers: int) -> None:
+    """Options whose feature isn't there yet are refused, never passed over."""
+    from lladav_eval.errors import SettingError
+
+    refused = {
+        f"--cache {cache.value}": cache is not Cache.none,
+        f"--protocol {protocol.value}": protocol is not Protocol.strict,
+        "--data": data is not None,
+        f"--engine {engine.value}": engine is not Engine.local,
+        f"--workers {workers}": workers > 1,
+    }
+    for option, given in refused.items():
+        if given:
+            raise SettingError(f"{option} is not available in this version: leave it out")

@@ -1,0 +1,90 @@
+"""The results table of a run: for the terminal (rich) and as Markdown (table.md), from the content of results.json."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+COLUMNS = (
+    "task", "n", "failed", "unparsed", "empty", "score", "95 % interval", "seconds/sample", "passes/sample",
+)  # fmt: skip
+SCORE = COLUMNS.index("score")
+
+
+def header(results: Mapping[str, Any]) -> tuple[str, ...]:
+    """Column titles; the score's is the metric's own name where all tasks share it."""
+    metrics = {task["headline"] for task in results["tasks"].values()}
+    return (*COLUMNS[:SCORE], *(metrics if len(metrics) == 1 else ("score",)), *COLUMNS[SCORE + 1 :])
+
+
+def rows(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """One row of plain text per task, in the order of COLUMNS; scores on 0-100 unless the task says otherwise."""
+    shared = header(results)[SCORE] != "score"
+    table: list[tuple[str, ...]] = []
+    for name, task in results["tasks"].items():
+        metric = task["metrics"][task["headline"]]
+        low, high = metric["low"], metric["high"]
+        table.append(
+            (
+                name.removeprefix("lladav_"),
+                str(task["n"]),
+                str(task["failed"]),
+                str(task["unparsed"]),
+                str(task["empty"]),
+                f"{metric['value']:.1f}" + ("" if shared else f" {task['headline']}"),
+                "-" if low is None else f"{low:.1f} to {high:.1f}",
+                f"{task['seconds_per_sample']:.3g}",
+                f"{task['forward_passes_per_sample']:.1f}",
+            )
+        )
+    return table
+
+
+def terminal_table(results: Mapping[str, Any]) -> Table:
+    """The table for a rich console; names are shown as plain text, without markup or control characters."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(_title(results)), title_justify="left", box=None, padding=(0, 1, 0, 0))
+    for number, column in enumerate(header(results)):
+        title = Text(printable(column).replace(" % ", " %\n").replace("/", "\n/"))
+        table.add_column(title, justify="left" if number == 0 else "right", no_wrap=number > 0, overflow="fold")
+    for row in rows(results):
+        style = "red" if row[2] != "0" else ""
+        table.add_row(*(Text(printable(cell), style=style if number == 2 else "") for number, cell in enumerate(row)))
+    return table
+
+
+def markdown_table(results: Mapping[str, Any]) -> str:
+    """The same as a Markdown document."""
+    lines = [
+        f"# {escape_markdown(_title(results))}",
+        "",
+        "| " + " | ".join(escape_markdown(column) for column in header(results)) + " |",
+        "|" + "|".join(" --- " if number == 0 else " ---: " for number in range(len(COLUMNS))) + "|",
+    ]
+    lines += ["| " + " | ".join(escape_markdown(cell) for cell in row) + " |" for row in rows(results)]
+    return "\n".join(lines) + "\n"
+
+
+def _title(results: Mapping[str, Any]) -> str:
+    return printable(f"{results['model']}, protocol {results['protocol']}")
+
+
+def printable(text: str) -> str:
+    """One line without control and format characters, so that no text can steer a terminal."""
+    return "".join(" " if char in "\n\r\t" else char for char in text if char in "\n\r\t" or _visible(char))
+
+
+def _visible(char: str) -> bool:
+    return unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
+def escape_markdown(text: str) -> str:
+    """Plain text as Markdown shows it unchanged, inside a table cell too."""
+    return re.sub(r"([\\`*_{}\[\]<>()#|~!])", r"\\\1", printable(text)).replace("&", "&amp;")

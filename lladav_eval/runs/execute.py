@@ -1,0 +1,254 @@
+"""The run loop: rows -> questions -> answers -> journal, batch by batch, then scores and results from the journal.
+
+Whatever ends the process, every batch reported done is on disk, and the same command goes on from there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lladav_eval.errors import EnvironmentError_, EvalError, Interrupted, SettingError, TooManyFailures
+from lladav_eval.records import Answerer, Generation, RunSpec
+from lladav_eval.runs import manifest
+from lladav_eval.runs.journal import Journal, Record
+from lladav_eval.runs.questions import Item, Plan, build, plan_task
+from lladav_eval.runs.store import RunDirectory, read_json
+from lladav_eval.runs.tasks import load_tasks
+from lladav_eval.runs.verdicts import TaskVerdicts, metric_names
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+AUTO_BATCH_SIZE = 32
+TOLERATED_FAILURES = 10
+"""Without --max-failures a run stops past 1 % failed samples, but never before more than this many."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run."""
+
+    directory: RunDirectory
+    results: dict[str, Any]
+    """The content of results.json."""
+
+    @property
+    def failed(self) -> int:
+        """Failed samples over all tasks."""
+        return sum(task["failed"] for task in self.results["tasks"].values())
+
+
+def allowed_failures(rule: str | None, total: int) -> int:
+    """How many of ``total`` samples may fail: "5" is a number, "1%" a share; None is 1 % but at least ten."""
+    if rule is None:
+        return max(TOLERATED_FAILURES, total // 100)
+    number = rule.removesuffix("%")
+    try:
+        value = float(number)
+    except ValueError:
+        value = -1.0
+    share = rule.endswith("%")
+    if not math.isfinite(value) or value < 0 or (share and value > 100) or (not share and value != int(value)):
+        raise SettingError(f"--max-failures {rule!r}: give a number of samples (5) or a share of them (1%)")
+    return math.floor(total * value / 100) if share else int(value)
+
+
+def execute(
+    spec: RunSpec,
+    load_model: Callable[[], Answerer],
+    directory: RunDirectory,
+    *,
+    resume: bool = True,
+    retry_failed: bool = False,
+    include_path: Sequence[Path] = (),
+    console: Console | None = None,
+) -> RunResult:
+    """Run what ``spec`` asks and leave the results in ``directory``.
+
+    Answers already in the directory's journal are used where their key matches (runs/keys.py). ``load_model`` is called
+    once the cheaper checks have passed. ``console`` shows a progress bar.
+
+    Raises Interrupted and TooManyFailures (both resumable), and any EvalError of the parts.
+    """
+    allowed_failures(spec.max_failures, 1)
+    directory.create()
+    again = manifest.command(spec, directory.path)
+    with directory.lock(), _sigterm_as_interrupt():
+        if not resume:
+            directory.start_over()
+        try:
+            tasks = load_tasks(spec.tasks, include_path)
+            plans = [plan_task(name, tasks[name], spec) for name in spec.tasks]
+            for plan in plans:
+                metric_names(plan)
+            answerer = load_model()
+            run = _Run(spec, answerer, directory, plans, retry_failed, again)
+            return run.go(console)
+        except KeyboardInterrupt:
+            raise Interrupted(f"interrupted; resume with: {again}") from None
+
+
+class _Run:
+    """One execution inside a locked directory."""
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        answerer: Answerer,
+        directory: RunDirectory,
+        plans: Sequence[Plan],
+        retry_failed: bool,
+        again: str,
+    ) -> None:
+        self.spec = spec
+        self.answerer = answerer
+        self.directory = directory
+        self.plans = plans
+        self.retry_failed = retry_failed
+        self.again = again
+        self.total = sum(plan.count for plan in plans)
+        self.allowed = allowed_failures(spec.max_failures, self.total)
+        self.batch_size = spec.batch_size or AUTO_BATCH_SIZE
+        self.done = 0
+        self.failed = 0
+
+    def go(self, console: Console | None) -> RunResult:
+        """Answer, score, write; the manifest says how it ended."""
+        found = read_json(self.directory.manifest) if self.directory.manifest.exists() else None
+        previous = found if isinstance(found, dict) else None
+        record = manifest.begin(self.spec, self.answerer, {plan.name: plan.facts() for plan in self.plans}, previous)
+        self.directory.write_json(self.directory.manifest, record)
+        status = "failed"
+        try:
+            with Journal(self.directory.journal) as journal:
+                self._report_rejected(journal, console)
+                with _progress(console) as progress:
+                    self._answer_all(journal, progress)
+                results = self._score(journal)
+            status = "complete"
+            return RunResult(self.directory, results)
+        except KeyboardInterrupt:
+            status = "interrupted"
+            raise Interrupted(
+                f"interrupted after {self.done} of {self.total} samples; resume with: {self.again}"
+            ) from None
+        except EnvironmentError_ as error:
+            raise EnvironmentError_(f"{error}; resume with: {self.again}") from error
+        finally:
+            with contextlib.suppress(EvalError):  # a full disk must not hide the first error
+                self.directory.write_json(self.directory.manifest, manifest.end(record, status))
+
+    def _report_rejected(self, journal: Journal, console: Console | None) -> None:
+        if console is not None:
+            for line in journal.rejected:
+                text = f"journal line {line.number}: {line.reason}; set aside in {journal.rejected_path}"
+                console.print(f"warning: {text}", markup=False, highlight=False, soft_wrap=True)
+
+    def _answer_all(self, journal: Journal, progress: Progress) -> None:
+        for plan in self.plans:
+            bar = progress.add_task(plan.name.removeprefix("lladav_"), total=plan.count)
+            batch: list[Item] = []
+            for doc_id in range(plan.count):
+                item = build(plan, doc_id, self.answerer.fingerprint)
+                if journal.holds(plan.name, doc_id, item.key, self.spec.trace, self.retry_failed):
+                    self._count(journal.failed(plan.name, doc_id))
+                    progress.advance(bar)
+                else:
+                    batch.append(item)
+                if len(batch) == self.batch_size or (batch and doc_id == plan.count - 1):
+                    for record in self._answer(plan, batch, journal):
+                        self._count(record.generation.status == "failed")
+                    progress.advance(bar, len(batch))
+                    batch = []
+                self._stop_if_too_many(plan)
+
+    def _answer(self, plan: Plan, batch: Sequence[Item], journal: Journal) -> list[Record]:
+        """Answer a batch and put it on disk."""
+        questions = [item.question for item in batch if item.question is not None]
+        answers = self.answerer.answer(questions) if questions else []
+        if len(answers) != len(questions):
+            raise RuntimeError(f"{self.answerer.name} gave {len(answers)} answers to {len(questions)} questions")
+        given = iter(answers)
+        records = []
+        for item in batch:
+            generation = (
+                Generation("", stop_reason="failed", status="failed", error=item.reason)
+                if item.question is None
+                else next(given)
+            )
+            records.append(Record(plan.name, item.doc_id, item.key, item.prompt, generation))
+        journal.append(records)
+        return records
+
+    def _count(self, failed: bool) -> None:
+        self.done += 1
+        self.failed += failed
+
+    def _stop_if_too_many(self, plan: Plan) -> None:
+        if self.failed > self.allowed:
+            raise TooManyFailures(
+                f"{self.failed} samples failed (allowed: {self.allowed} of {self.total}), the last in {plan.name}; "
+                f"raise --max-failures or add --retry-failed, and resume with: {self.again}"
+            )
+
+    def _score(self, journal: Journal) -> dict[str, Any]:
+        """Score every sample from the journal's text; write samples.jsonl and results.json."""
+        verdicts = [TaskVerdicts(plan, journal) for plan in self.plans]
+        self.directory.write_lines(self.directory.samples, (row for task in verdicts for row in task.rows()))
+        results = {
+            "schema": 1,
+            "model": manifest.redact(self.answerer.name),
+            "fingerprint": self.answerer.fingerprint,
+            "protocol": self.spec.protocol,
+            "code": {"git": manifest.commit()},
+            "tasks": {task.plan.name: task.summary() for task in verdicts},
+        }
+        self.directory.write_json(self.directory.results, results)
+        return results
+
+
+@contextlib.contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """SIGTERM (a cluster's time limit) ends the run as Ctrl-C does. Signals reach the main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _progress(console: Console | None) -> Iterator[Progress]:
+    """Name, bar, count, rate and time left."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Any) -> Text:
+            return Text(f"{task.speed:.1f}/s" if task.speed else "-/s")
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    with Progress(*columns, console=console or Console(quiet=True), disable=console is None) as progress:
+        yield progress

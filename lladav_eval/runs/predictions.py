@@ -1,0 +1,154 @@
+"""Recorded answers from files: our JSON lines, lmms-eval's samples, VLMEvalKit's tables.
+
+Every row of the split must have exactly one answer, and every answer a row. What is wrong is one line with file and
+place.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lladav_eval.errors import UsageError, one_line
+
+T = TypeVar("T")
+SHOWN = 5
+"""How many ids an error names."""
+
+
+def read_predictions(path: Path, count: int, indices: Sequence[Any] | None = None) -> list[str]:
+    """The answers in row order.
+
+    Args:
+        path: ``{"doc_id": row, "prediction": text}`` a line, or lmms-eval's ``*_samples_*.jsonl`` (the raw response,
+            before its filters), or VLMEvalKit's ``.xlsx`` with the columns ``index`` and ``prediction``.
+        count: rows of the split.
+        indices: the split's own ``index`` column, by which VLMEvalKit names rows where there is one.
+
+    Raises:
+        UsageError: the file can't be read or is cut off, an answer is no text, or an id is missing, doubled or unknown.
+    """
+    if path.suffix.lower() == ".xlsx":
+        return _in_order(_table(path, indices), count, path)
+    return _in_order(((where, row, _answer(line, where)) for where, row, line in _lines(path)), count, path)
+
+
+def read_replies(path: Path, count: int) -> dict[int, tuple[str, ...]]:
+    """What a judge said, by row: ``{"doc_id": row, "replies": [text, ...]}`` a line; rows without replies are left out.
+
+    Raises:
+        UsageError: as ``read_predictions``, except that rows may be missing.
+    """
+    found: dict[int, tuple[str, ...]] = {}
+    for where, row, line in _lines(path):
+        replies = line.get("replies")
+        if not isinstance(replies, list) or not all(isinstance(reply, str) for reply in replies):
+            raise UsageError(f"{where}: 'replies' must be a list of texts")
+        if row in found:
+            raise UsageError(f"{where}: doc_id {row} is there twice")
+        if not 0 <= row < count:
+            raise UsageError(f"{where}: doc_id {row} is unknown, the split has rows 0 to {count - 1}")
+        found[row] = tuple(replies)
+    return found
+
+
+def _in_order(answers: Iterator[tuple[str, int, T]], count: int, path: Path) -> list[T]:
+    found: dict[int, T] = {}
+    for where, row, answer in answers:
+        if row in found:
+            raise UsageError(f"{where}: doc_id {row} is there twice")
+        if not 0 <= row < count:
+            raise UsageError(f"{where}: doc_id {row} is unknown, the split has rows 0 to {count - 1}")
+        found[row] = answer
+    missing = [row for row in range(count) if row not in found]
+    if missing:
+        named = ", ".join(map(str, missing[:SHOWN])) + (", ..." if len(missing) > SHOWN else "")
+        raise UsageError(f"{path}: {len(missing)} of {count} rows have no prediction: doc_id {named}")
+    return [found[row] for row in range(count)]
+
+
+def _lines(path: Path) -> Iterator[tuple[str, int, Mapping[str, Any]]]:
+    """(file and line for errors, row, object) of every line."""
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                where = f"{path}, line {number}"
+                content = _object(line, where)
+                row = content.get("doc_id")
+                if isinstance(row, bool) or not isinstance(row, int):
+                    raise UsageError(f"{where}: 'doc_id' must be a whole number, not {row!r:.40}")
+                yield where, row, content
+    except OSError as error:
+        raise UsageError(f"{path} can't be read: {error.strerror}") from None
+
+
+def _object(line: bytes, where: str) -> Mapping[str, Any]:
+    try:
+        content = json.loads(line.removeprefix(b"\xef\xbb\xbf"))
+    except (ValueError, RecursionError):  # UnicodeDecodeError is a ValueError
+        cut = "" if line.endswith(b"\n") else " (the file is cut off in the middle of it)"
+        raise UsageError(f"{where} is no JSON object{cut}") from None
+    if not isinstance(content, dict):
+        raise UsageError(f"{where} is no JSON object but {type(content).__name__}")
+    return content
+
+
+def _answer(line: Mapping[str, Any], where: str) -> str:
+    """The answer of one line: ``prediction``, else lmms-eval's ``resps`` or ``filtered_resps``."""
+    for key in ("prediction", "resps", "filtered_resps"):
+        if key in line:
+            answer = line[key]
+            while isinstance(answer, list) and key != "prediction" and len(answer) == 1:
+                answer = answer[0]
+            if not isinstance(answer, str):
+                raise UsageError(f"{where}: {key!r} must be one text, not {json.dumps(answer)[:60]}")
+            return answer
+    raise UsageError(f"{where} has no 'prediction' (nor lmms-eval's 'resps'); it has: {', '.join(line) or 'nothing'}")
+
+
+def _table(path: Path, indices: Sequence[Any] | None) -> Iterator[tuple[str, int, str]]:
+    """The rows of VLMEvalKit's table."""
+    import openpyxl  # type: ignore[import-untyped]  # slow to import
+
+    try:
+        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+        rows = list(book.worksheets[0].iter_rows(values_only=True))
+        book.close()
+    except Exception as error:  # a damaged table fails in many ways inside openpyxl and zipfile
+        raise UsageError(f"{path} can't be read as a table: {one_line(error)}") from None
+    header = list(rows[0]) if rows else []
+    if "index" not in header or "prediction" not in header:
+        raise UsageError(f"{path}: the first row must name the columns 'index' and 'prediction', not {header!r:.200}")
+    index, prediction = header.index("index"), header.index("prediction")
+    place = _places(indices)
+    for number, cells in enumerate(rows[1:], 2):
+        where = f"{path}, row {number}"
+        if all(cell is None for cell in cells):
+            continue
+        yield where, place(cells[index], where), _cell(cells[prediction])
+
+
+def _cell(value: Any) -> str:
+    """A cell as text: spreadsheets turn "5" into a number, and nothing into an empty cell."""
+    if value is None:
+        return ""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _places(indices: Sequence[Any] | None) -> Callable[[Any, str], int]:
+    """From VLMEvalKit's index to the row's position."""
+    positions = None if indices is None else {str(index): row for row, index in enumerate(indices)}
+
+    def place(index: Any, where: str) -> int:
+        text = _cell(index)
+        if positions is not None:
+            if text not in positions:
+                raise UsageError(f"{where}: index {text!r:.40} is unknown, no row of the split has it")
+            return positions[text]
+        if not text.isascii() or not text.isdigit():
+            raise UsageError(f"{where}: 'index' must be a whole number, not {text!r:.40}")
+        return int(text)
+
+    return place

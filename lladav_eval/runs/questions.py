@@ -1,0 +1,139 @@
+"""Rows of a task -> questions for a model; a row whose media can't be read becomes an item with the reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, get_args
+
+from lladav_eval.errors import MediaError, SampleError, SettingError, TaskError
+from lladav_eval.records import Question, Request, RunSpec
+from lladav_eval.runs.keys import sample_key
+from lladav_eval.scoring.aggregate import Scale
+from lladav_eval.settings import GenerationSettings, first_line, request_from, translate
+
+if TYPE_CHECKING:
+    from lmms_eval.api.task import ConfigurableTask
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One task of a run, checked and ready."""
+
+    name: str
+    task: ConfigurableTask
+    settings: GenerationSettings
+    count: int
+    """Rows asked for: the first ``count`` of the split."""
+    scale: Scale
+    version: str
+    """``metadata.version`` of the task; empty if it names none."""
+
+    def facts(self) -> dict[str, Any]:
+        """What the manifest says about the task."""
+        config = self.task.config
+        params = self.settings.params
+        return {
+            "version": self.version,
+            "dataset_path": str(config.dataset_path),
+            "dataset_name": config.dataset_name,
+            "split": config.test_split or config.validation_split,
+            "dataset_fingerprint": getattr(self.task.eval_docs, "_fingerprint", None),
+            "rows": len(self.task.eval_docs),
+            "n": self.count,
+            "scale": self.scale,
+            "settings": {
+                **{name: getattr(params, name) for name in params.__dataclass_fields__},
+                "mode": self.settings.mode,
+                "num_frames": self.settings.num_frames,
+            },
+        }
+
+
+@dataclass(frozen=True)
+class Item:
+    """One row: its key, and the question or the reason why there is none."""
+
+    doc_id: int
+    key: str
+    prompt: str
+    question: Question | None
+    reason: str | None = None
+
+
+def plan_task(name: str, task: ConfigurableTask, spec: RunSpec) -> Plan:
+    """Check a loaded task against what was asked. Raises SettingError or TaskError."""
+    config = task.config
+    if config.output_type != "generate_until":
+        raise TaskError(f"the task {name} has output_type {config.output_type}: only generate_until can be run")
+    if config.num_fewshot:
+        raise TaskError(f"the task {name} asks for {config.num_fewshot} examples: only num_fewshot 0 can be run")
+    if config.repeats != 1:
+        raise TaskError(f"the task {name} asks for {config.repeats} repeats: only repeats 1 can be run")
+    rows = len(task.eval_docs)
+    count = rows if spec.limit is None else min(spec.limit, rows)
+    if count == 0:
+        raise TaskError(f"the task {name} has no rows: the result would be empty")
+    metadata = _metadata(task)
+    scale = metadata.get("scale", "fraction")
+    if scale not in get_args(Scale):
+        raise TaskError(f"the task {name} has metadata scale {scale!r}: choose {' or '.join(get_args(Scale))}")
+    overrides: list[tuple[str, Any]] = list(spec.gen)
+    if spec.seed is not None:
+        overrides.append(("seed", spec.seed))
+    try:
+        settings = translate(config.generation_kwargs, overrides, where=f"task {name}")
+    except SettingError as error:
+        raise SettingError(f"{error} (task {name})" if name not in str(error) else str(error)) from None
+    return Plan(name, task, settings, count, scale, str(metadata.get("version", "")))
+
+
+def _metadata(task: ConfigurableTask) -> dict[str, Any]:
+    """The YAML's ``metadata``: a mapping, or a list of mappings as many lmms-eval tasks have it."""
+    found = task.config.metadata
+    merged: dict[str, Any] = {}
+    for part in found if isinstance(found, list) else [found]:
+        merged.update(part if isinstance(part, dict) else {})
+    return merged
+
+
+def build(plan: Plan, doc_id: int, fingerprint: str) -> Item:
+    """Read one row, media included."""
+    text = ""
+    try:
+        doc, unreadable = _read_row(plan, doc_id)
+        text = _prompt_text(plan, doc)
+        if unreadable:
+            raise MediaError(f"an image of the row can't be read: {unreadable}")
+        request = _request(plan, doc, text)
+        question = Question(plan.name, doc_id, request, plan.settings.params)
+        return Item(doc_id, sample_key(fingerprint, request, plan.settings.params), text, question)
+    except SampleError as error:
+        reason = " ".join(str(error).split())
+        return Item(doc_id, sample_key(fingerprint, None, plan.settings.params, text), text, None, reason)
+
+
+def _read_row(plan: Plan, doc_id: int) -> tuple[Any, str | None]:
+    """The row with its images; or without them, and the reason why they can't be decoded."""
+    try:
+        return plan.task.eval_docs[doc_id], None
+    except Exception as error:  # decoders raise many kinds
+        return plan.task.eval_docs_no_media[doc_id], first_line(error)
+
+
+def _prompt_text(plan: Plan, doc: Any) -> str:
+    """The question of a row, as lmms-eval itself would build it. Raises SampleError."""
+    try:
+        text = plan.task.fewshot_context(doc=doc, num_fewshot=0)
+    except Exception as error:  # functions of the task
+        raise SampleError(f"doc_to_text failed: {first_line(error)}") from error
+    if not isinstance(text, str):
+        raise SampleError(f"doc_to_text gave {type(text).__name__} instead of text")
+    return text
+
+
+def _request(plan: Plan, doc: Any, text: str) -> Request:
+    try:
+        visuals = plan.task.doc_to_visual(doc)
+    except Exception as error:  # functions of the task, decoders
+        raise MediaError(f"doc_to_visual failed: {first_line(error)}") from error
+    return request_from(text, visuals, plan.settings)

@@ -1,0 +1,197 @@
+"""Scoring recorded answers: a task's rows and a file of answers in, counts and figures out. No model, no media."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lladav_eval.data.source import open_table
+from lladav_eval.data.table import Table
+from lladav_eval.errors import TaskError, UsageError
+from lladav_eval.records import Score
+from lladav_eval.runs.predictions import read_predictions, read_replies
+from lladav_eval.runs.tasks import read_task, resolve_tasks
+from lladav_eval.scoring.aggregate import Counts, count
+from lladav_eval.scoring.judging import is_unsettled
+from lladav_eval.scoring.registry import Scorer, get_scorer
+
+Protocol = Literal["official", "strict"]
+EXACT_MATCHING = "exact_matching"
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Where a task's rows are and who scores them, from its YAML alone."""
+
+    task: str
+    family: str
+    dataset_path: str
+    dataset_name: str | None
+    splits: tuple[str, ...]
+    """The split's name; in a local data folder it may go by one of several."""
+    where: Mapping[str, Any]
+    """Only rows whose columns have these values belong to the task."""
+
+
+@dataclass(frozen=True)
+class ScoreReport:
+    """The verdict on one file of answers."""
+
+    task: str
+    protocol: Protocol
+    counts: Counts
+    metrics: Mapping[str, float]
+    """On 0-100, except MME's points; empty where nothing but a judge could score."""
+    headline: str
+    revision: str
+    """Which data the rows are."""
+    notes: tuple[str, ...] = ()
+    """One line each on what the figures don't say."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that ``lladav-eval score --json`` prints."""
+        return {
+            "task": self.task,
+            "protocol": self.protocol,
+            **asdict(self.counts),
+            "metrics": dict(self.metrics),
+            "headline": self.headline,
+        }
+
+
+def benchmark(name: str, include_path: Sequence[Path] = ()) -> Benchmark:
+    """The benchmark behind a task name. Raises TaskError if it is unknown, a group, or none of the benchmarks."""
+    tasks = resolve_tasks([name], include_path)
+    if len(tasks) > 1:
+        raise TaskError(f"{name} is a group; score one task at a time: {', '.join(tasks)}")
+    content = read_task(tasks[0], include_path)
+    metadata = content.get("metadata")
+    metadata = metadata if isinstance(metadata, dict) else {}
+    split = content.get("test_split") or content.get("validation_split")
+    if "family" not in metadata or not split or not content.get("dataset_path"):
+        raise TaskError(f"{tasks[0]} is no benchmark with published answers: `lladav-eval run` scores it as it runs")
+    return Benchmark(
+        tasks[0],
+        str(metadata["family"]),
+        str(content["dataset_path"]),
+        str(content["dataset_name"]) if content.get("dataset_name") else None,
+        tuple(map(str, metadata.get("local_splits") or [split])),
+        metadata.get("where") or {},
+    )
+
+
+def score_predictions(
+    task: str,
+    predictions: Path,
+    protocol: Protocol,
+    *,
+    data_dir: Path | None = None,
+    offline: bool = False,
+    judge_replies: Path | None = None,
+    include_path: Sequence[Path] = (),
+) -> ScoreReport:
+    """Score a file of answers.
+
+    Args:
+        task: a benchmark's task, short or full name.
+        judge_replies: stored replies of a judge, for the official protocol of the families that have one.
+
+    Raises:
+        UsageError, TaskError: one line naming file and row of what is wrong with answers or rows.
+        EnvironmentError_: the rows must come from the hub, which can't be reached.
+    """
+    asked = benchmark(task, include_path)
+    scorer = get_scorer(asked.family)
+    if not predictions.is_file():
+        raise UsageError(f"{predictions}: no such file of predictions")
+    table = _open(asked, data_dir, offline)
+    rows = _rows(table, scorer, asked.where)
+    indices = [row["index"] for _, row in rows] if "index" in table.columns else None
+    answers = read_predictions(predictions, len(rows), indices)
+    replies = read_replies(judge_replies, len(rows)) if judge_replies is not None else None
+    scores, notes = _scores(scorer, rows, answers, protocol, replies, table)
+    metrics, headline = _metrics(scorer, scores, protocol, table)
+    return ScoreReport(task, protocol, count(scores), metrics, headline, table.revision, notes)
+
+
+def _open(asked: Benchmark, data_dir: Path | None, offline: bool) -> Table:
+    """The table; in a local folder under the first of its names that is there."""
+    splits = asked.splits if data_dir is not None else asked.splits[:1]
+    for split in splits[:-1]:
+        try:
+            return open_table(asked.dataset_path, asked.dataset_name, split, data_dir=data_dir, offline=offline)
+        except TaskError:
+            continue
+    return open_table(asked.dataset_path, asked.dataset_name, splits[-1], data_dir=data_dir, offline=offline)
+
+
+def _rows(table: Table, scorer: Scorer, where: Mapping[str, Any]) -> list[tuple[int, dict[str, Any]]]:
+    """(position in the table, text columns) of the task's rows. Raises TaskError for doubled ids or no rows."""
+    extra = (*scorer.optional, *((scorer.identity,) if scorer.identity else ()), "index")
+    columns = dict.fromkeys((*scorer.columns, *where, *(name for name in extra if name in table.columns)))
+    rows = [
+        (place, row)
+        for place, row in enumerate(table.rows(tuple(columns)))
+        if all(row[name] == value for name, value in where.items())
+    ]
+    if not rows:
+        raise TaskError(f"{table.files[0]}: no row has {dict(where)}: the split is empty for this task")
+    if scorer.identity is not None and scorer.identity in columns:
+        first: dict[str, int] = {}
+        for place, row in rows:
+            other = first.setdefault(str(row[scorer.identity]), place)
+            if other != place:
+                raise TaskError(
+                    f"{table.where(place)}: the {scorer.identity} {row[scorer.identity]!r} is doubled, row {other} has "
+                    "it too; get the data again"
+                )
+    return rows
+
+
+def _scores(
+    scorer: Scorer,
+    rows: Iterable[tuple[int, dict[str, Any]]],
+    answers: Sequence[str],
+    protocol: Protocol,
+    replies: Mapping[int, tuple[str, ...]] | None,
+    table: Table,
+) -> tuple[list[Score], tuple[str, ...]]:
+    judge = scorer.judge if protocol == "official" else None
+    extracted = judge is not None and judge.takes_extractions and replies is None
+    scores = []
+    for (place, row), (doc_id, answer) in zip(rows, enumerate(answers), strict=True):
+        try:
+            if judge is None:
+                scores.append(scorer.score(row, answer, protocol, doc_id))
+            else:
+                said = (answer,) if extracted else (replies or {}).get(doc_id, ())
+                scores.append(judge.score(row, answer, said, doc_id))
+        except TaskError as error:
+            raise TaskError(f"{table.where(place)}: {error}") from None
+    notes = []
+    if extracted:
+        notes.append("the answers are taken as what the judge extracted; for raw responses give --judge-replies")
+    waiting = sum(map(is_unsettled, scores))
+    if waiting and judge is not None:
+        notes.append(
+            f"the official column isn't filled: {waiting} of {len(scores)} answers wait for a judge ({judge.model} in "
+            "the authors' evaluation); give its stored replies with --judge-replies, or use --protocol strict"
+        )
+    return scores, tuple(notes)
+
+
+def _metrics(scorer: Scorer, scores: Sequence[Score], protocol: Protocol, table: Table) -> tuple[dict[str, float], str]:
+    """(figures, name of the headline). What waits for a judge gets no official figure, only one by exact matching."""
+    headline = scorer.headline[protocol]
+    waiting = sum(map(is_unsettled, scores))
+    if waiting == len(scores):
+        return {}, headline
+    try:
+        metrics = scorer.aggregate(scores)
+    except TaskError as error:
+        raise TaskError(f"{table.files[0]}: {error}") from None
+    if not waiting:
+        return metrics, headline
+    return {f"{name}_{EXACT_MATCHING}": value for name, value in metrics.items()}, f"{headline}_{EXACT_MATCHING}"

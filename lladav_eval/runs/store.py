@@ -1,0 +1,144 @@
+"""The layout of a run directory, atomic writes, and the lock that keeps a second process out.
+
+results/runs/<id>/
+manifest.json     what was asked, of which model, code and packages; when and where
+journal.jsonl     every answer, in the order given (runs/journal.py)
+samples.jsonl     every sample with prompt, answer and score; written at the end
+results.json      counts, metrics and intervals per task; written at the end
+table.md          the printed table
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import socket
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lladav_eval.errors import EnvironmentError_, UsageError
+from lladav_eval.records import RunSpec
+
+DEFAULT_ROOT = Path("results") / "runs"
+
+
+def run_id(spec: RunSpec) -> str:
+    """A readable name that is the same whenever the same thing is asked, so that a repeated command resumes."""
+    facts = asdict(spec)
+    for name in ("batch_size", "device", "offline", "trace", "max_failures"):
+        del facts[name]
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
+    tasks = "+".join(name.removeprefix("lladav_") for name in spec.tasks)
+    return f"{_slug(Path(spec.model).name or spec.model)}-{_slug(tasks)}-{digest}"
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._+-]+", "_", text)[:60].strip("._") or "run"
+
+
+class RunDirectory:
+    """A run directory on disk."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @property
+    def journal(self) -> Path:
+        return self.path / "journal.jsonl"
+
+    @property
+    def samples(self) -> Path:
+        return self.path / "samples.jsonl"
+
+    @property
+    def results(self) -> Path:
+        return self.path / "results.json"
+
+    @property
+    def manifest(self) -> Path:
+        return self.path / "manifest.json"
+
+    @property
+    def table(self) -> Path:
+        return self.path / "table.md"
+
+    def create(self) -> None:
+        """Make the directory and try to write in it, before any model is loaded. Raises UsageError."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.path):
+                pass
+        except OSError as error:
+            raise UsageError(
+                f"the results directory {self.path} can't be written ({error.strerror}): choose another one with --out"
+            ) from error
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the directory; the lock goes with the process, however it ends. Raises UsageError if it is taken."""
+        import fcntl
+
+        path = self.path / ".lock"
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                holder = path.read_text(errors="replace").strip() or "an unknown process"
+                raise UsageError(
+                    f"the run {self.path} is in use by {holder}: wait for it, or choose another --out"
+                ) from error
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"host {socket.gethostname()}, pid {os.getpid()}\n".encode(), 0)
+            yield
+        finally:
+            os.close(handle)
+
+    def start_over(self) -> None:
+        """Put the answers given so far aside as ``journal.previous.jsonl`` and remove the old results."""
+        if self.journal.exists():
+            self.journal.replace(self.path / "journal.previous.jsonl")
+        for path in (self.samples, self.results, self.table):
+            path.unlink(missing_ok=True)
+
+    def write_json(self, path: Path, value: Any) -> None:
+        """Replace a JSON file as a whole. Not-a-number is refused."""
+        self.write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+    def write_lines(self, path: Path, values: Iterable[dict[str, Any]]) -> None:
+        """Replace a JSON-lines file as a whole; the values may come from a generator."""
+        lines = (json.dumps(value, allow_nan=False) + "\n" for value in values)
+        self._replace(path, lines)
+
+    def write_text(self, path: Path, text: str) -> None:
+        """Replace a text file as a whole: a reader sees the old or the new content, never a part."""
+        self._replace(path, [text])
+
+    def _replace(self, path: Path, parts: Iterable[str]) -> None:
+        temporary = path.with_name(path.name + ".tmp")
+        try:
+            with temporary.open("w", encoding="utf-8", newline="\n") as file:
+                file.writelines(parts)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except OSError as error:
+            raise EnvironmentError_(
+                f"{path} can't be written ({error.strerror}): make room or allow writing, then run the command again"
+            ) from error
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of a run. Raises UsageError naming the file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path} can't be read ({error.strerror}): is this a finished run directory?") from error
+    except ValueError as error:
+        raise UsageError(f"{path} is not valid JSON ({error})") from error

@@ -1,0 +1,212 @@
+"""Finding, listing and loading tasks.
+
+Names and lists come from reading the YAML alone, so that ``lladav-eval tasks`` needs neither torch nor lmms-eval.
+Loading goes through lmms-eval's TaskManager and gives its task objects.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import yaml
+
+from lladav_eval.errors import EnvironmentError_, TaskError
+
+if TYPE_CHECKING:
+    from lmms_eval.api.task import ConfigurableTask
+
+PREFIX = "lladav_"
+
+
+@dataclass(frozen=True)
+class TaskEntry:
+    """One name that ``--task`` accepts, read from YAML."""
+
+    name: str
+    kind: Literal["task", "group"]
+    path: Path
+    members: tuple[str, ...] = ()
+    """What a group holds: names of tasks or groups."""
+    description: str = ""
+    """``metadata.description`` of the YAML."""
+    dataset: str = ""
+    """``dataset_path``, and ``dataset_name`` if there is one."""
+
+
+def tasks_dir() -> Path:
+    """The folder of the project's own tasks: inside an installed package, beside the package in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    for path in (package / "tasks", package.parent / "tasks"):
+        if path.is_dir():
+            return path
+    raise EnvironmentError_(f"the task files are missing ({package / 'tasks'}): install lladav_eval again")
+
+
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
+    """Reads task YAML as data: ``!function a.b`` is text, nothing is imported."""
+
+
+_Loader.add_constructor("!function", lambda loader, node: f"!function {node.value}")
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # a SafeLoader
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise TaskError(f"the task file {path} can't be read: {str(error).splitlines()[0]}") from error
+    if not isinstance(content, dict):
+        raise TaskError(f"the task file {path} is not a YAML mapping")
+    include = content.pop("include", ())
+    merged: dict[str, Any] = {}
+    for name in reversed([include] if isinstance(include, str) else list(include)):
+        merged.update(_read_yaml(path.parent / name))
+    return {**merged, **content}
+
+
+def list_tasks(include_path: Sequence[Path] = ()) -> dict[str, TaskEntry]:
+    """Every task and group below the project's tasks and the given folders, by name. Later folders win."""
+    return dict(_list_tasks((tasks_dir(), *(Path(path).resolve() for path in include_path))))
+
+
+@cache
+def _list_tasks(folders: tuple[Path, ...]) -> Mapping[str, TaskEntry]:
+    entries: dict[str, TaskEntry] = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise TaskError(f"the task folder {folder} does not exist")
+        for path in sorted(folder.rglob("*.yaml")):
+            entry = _entry(path, _read_yaml(path))
+            if entry is not None:
+                entries[entry.name] = entry
+    return entries
+
+
+def _entry(path: Path, content: Mapping[str, Any]) -> TaskEntry | None:
+    metadata = content.get("metadata")
+    description = str(metadata.get("description", "")) if isinstance(metadata, dict) else ""
+    task = content.get("task")
+    if isinstance(task, list):
+        members = tuple(str(item["task"]) if isinstance(item, dict) else str(item) for item in task)
+        return TaskEntry(str(content.get("group")), "group", path, members, description)
+    if isinstance(task, str):
+        dataset = "/".join(str(content[name]) for name in ("dataset_path", "dataset_name") if content.get(name))
+        return TaskEntry(task, "task", path, (), description, dataset)
+    return None
+
+
+def read_task(name: str, include_path: Sequence[Path] = ()) -> dict[str, Any]:
+    """The YAML of a task given by its full name, its includes merged in, functions as text. Raises TaskError."""
+    entry = list_tasks(include_path).get(name)
+    if entry is None or entry.kind != "task":
+        raise TaskError(f"{name} is not a task; `lladav-eval tasks` lists all")
+    return _read_yaml(entry.path)
+
+
+def resolve_tasks(names: Iterable[str], include_path: Sequence[Path] = ()) -> tuple[str, ...]:
+    """Names as given (short or full, tasks or groups) -> full task names, in order, each once. Raises TaskError."""
+    entries = list_tasks(include_path)
+    found: dict[str, None] = {}
+    for name in names:
+        for task in _expand(name.strip(), entries, ()):
+            found[task] = None
+    if not found:
+        raise TaskError("no task named: give --task, for example --task pocket")
+    return tuple(found)
+
+
+def _expand(name: str, entries: Mapping[str, TaskEntry], parents: tuple[str, ...]) -> Iterator[str]:
+    entry = entries.get(PREFIX + name) or entries.get(name)
+    if entry is None:
+        short = {known.removeprefix(PREFIX): known for known in entries}
+        close = get_close_matches(name.removeprefix(PREFIX), short, n=3)
+        hint = f"did you mean {', '.join(close)}?" if close else "`lladav-eval tasks` lists all"
+        raise TaskError(f"unknown task {name!r}; {hint}")
+    if entry.name in parents:
+        raise TaskError(f"the group {entry.name} contains itself ({entry.path})")
+    if entry.kind == "task":
+        yield entry.name
+    for member in entry.members:
+        yield from _expand(member, entries, (*parents, entry.name))
+
+
+def load_tasks(names: Sequence[str], include_path: Sequence[Path] = ()) -> dict[str, ConfigurableTask]:
+    """Task objects of lmms-eval by full name, data loaded. Raises TaskError naming the task that can't be loaded."""
+    _import_when_used("evaluate")
+    from lmms_eval.api.task import ConfigurableTask
+    from lmms_eval.tasks import TaskManager
+    from PIL import ImageFile
+
+    # lmms-eval makes Pillow fill cut-off images with grey; here they are failed samples.
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    folders = [str(tasks_dir()), *(str(Path(path).resolve()) for path in include_path)]
+    # In its index the first folder wins; ours says the later one, as a user expects of an added folder.
+    manager = TaskManager(include_path=folders[::-1], include_defaults=False, model_name="lladav")
+    tasks: dict[str, ConfigurableTask] = {}
+    with _one_attempt(ConfigurableTask):
+        for name in names:
+            try:
+                tasks.update(manager.load_task_or_group([name]))
+            except Exception as error:  # YAML, imports, data sets: anything may be wrong in there
+                raise TaskError(f"the task {name} can't be loaded: {_reason(error)}") from error
+    return tasks
+
+
+def _reason(error: BaseException) -> str:
+    """The error on one line, with the first cause behind it where that says more (datasets wraps its errors)."""
+    first = error
+    while first.__cause__ is not None:
+        first = first.__cause__
+    if isinstance(error, IndexError):
+        return "its data set has no rows, or fewer than its functions expect"
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if first is error:
+        return text
+    return f"{text} ({type(first).__name__}: {(str(first).strip() or 'no message').splitlines()[0]})"
+
+
+def _import_when_used(name: str) -> None:
+    """Stand a module in for a package that imports the package itself once something of it is used.
+
+    lmms-eval imports ``evaluate`` for metrics that no task of ours has; that pulls in transformers' pipelines and is
+    half of lmms-eval's import time. (importlib's own LazyLoader is woken by a plain second ``import`` already.)
+    """
+    spec = importlib.util.find_spec(name) if name not in sys.modules else None
+    if spec is None:
+        return
+    stand_in = importlib.util.module_from_spec(spec)
+
+    def load(attribute: str) -> Any:
+        if attribute.startswith("__"):
+            raise AttributeError(attribute)
+        if sys.modules.get(name) is stand_in:
+            del sys.modules[name]
+        return getattr(importlib.import_module(name), attribute)
+
+    stand_in.__getattr__ = load  # type: ignore[method-assign]
+    sys.modules[name] = stand_in
+
+
+@contextmanager
+def _one_attempt(task_class: type[ConfigurableTask]) -> Iterator[None]:
+    """Load data once: lmms-eval tries five times, two seconds apart, even when a file simply isn't there.
+
+    Failing downloads are still retried, by huggingface_hub itself.
+    """
+    from tenacity import stop_after_attempt
+
+    policy = task_class.download.retry
+    before = policy.stop, policy.reraise
+    policy.stop, policy.reraise = stop_after_attempt(1), True
+    try:
+        yield
+    finally:
+        policy.stop, policy.reraise = before

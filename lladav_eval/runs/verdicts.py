@@ -1,0 +1,166 @@
+"""From the journal to scores, through the task's own ``process_results``; no model is needed, so runs can be re-scored.
+
+What ``process_results`` returns is read like this: the entries named in the task's ``metric_list`` are its metrics (the
+first is the headline); ``status`` ("scored", "unparsed" or "empty") and ``extracted`` (the answer read out of the text,
+or None) may stand beside them, and plain lmms-eval passes over them. Without ``status``, blank text counts as empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+from lladav_eval.errors import TaskError
+from lladav_eval.records import Score
+from lladav_eval.runs.journal import Journal, Record
+from lladav_eval.runs.questions import Plan
+from lladav_eval.scoring.aggregate import count, item_value, summarise
+from lladav_eval.settings import first_line
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A sample's score, with what the task's aggregation needs."""
+
+    score: Score
+    items: dict[str, Any]
+    """Metric name -> what process_results returned; empty when the sample failed."""
+
+
+def judge(plan: Plan, record: Record) -> Verdict:
+    """Score one answer. A failing scorer makes a failed sample with the reason, never an end of the run."""
+    if record.generation.status == "failed":
+        return Verdict(Score(0.0, None, "failed", {"error": record.generation.error}), {})
+    try:
+        return _verdict(record, _process(plan, record.doc_id, record.generation.text), metric_names(plan))
+    except Exception as error:  # functions of the task
+        reason = f"scoring failed: {type(error).__name__}: {first_line(error)}"
+        return Verdict(Score(0.0, None, "failed", {"error": reason}), {})
+
+
+def _verdict(record: Record, result: dict[str, Any], names: list[str]) -> Verdict:
+    missing = [name for name in names if name not in result]
+    if missing:
+        raise ValueError(f"process_results gave no {', '.join(missing)}")
+    items = {name: int(result[name]) if isinstance(result[name], bool) else result[name] for name in names}
+    status = result.get("status", "scored" if record.generation.text.strip() else "empty")
+    if status not in ("scored", "unparsed", "empty"):
+        raise ValueError(f"process_results gave status {status!r}")
+    extracted = result.get("extracted")
+    values = {name: item_value(item) for name, item in items.items()}
+    metrics = {name: value for name, value in values.items() if value is not None}
+    headline = metrics.get(names[0], 0.0)
+    return Verdict(Score(headline, None if extracted is None else str(extracted), status, {"metrics": metrics}), items)
+
+
+def metric_names(plan: Plan) -> list[str]:
+    """The task's metrics in the order of its ``metric_list``; the first is the headline."""
+    names = [str(name) for name in plan.task.aggregation()]
+    if not names:
+        raise TaskError(f"the task {plan.name} names no metric: add metric_list to its YAML")
+    return names
+
+
+def _process(plan: Plan, doc_id: int, text: str) -> dict[str, Any]:
+    """The task's filters, then its process_results, each once: lmms-eval would try five times, two seconds apart."""
+    from lmms_eval.api.instance import Instance
+
+    task = plan.task
+    docs = task.eval_docs_no_media
+    instance = Instance("generate_until", (), 0, {"task": plan.name, "doc_id": doc_id, "repeats": 1}, resps=[text])
+    (ensemble,) = task._filters
+    ensemble.apply([instance], docs)
+    method = type(task).process_results
+    once: Callable[..., Any] = getattr(method, "__wrapped__", method)
+    extra = {"full_docs": docs} if task.config.full_docs else {}
+    result = once(task, docs[doc_id], [instance.filtered_resps[ensemble.name]], **extra)
+    if not isinstance(result, dict):
+        raise ValueError(f"process_results gave {type(result).__name__} instead of a mapping")
+    return result
+
+
+class TaskVerdicts:
+    """Scores all samples of a task in one pass: ``rows`` gives the lines of samples.jsonl, ``summary`` the totals."""
+
+    def __init__(self, plan: Plan, journal: Journal) -> None:
+        self.plan = plan
+        self._journal = journal
+        self._scores: list[Score] = []
+        self._items: dict[str, list[Any]] = {name: [] for name in metric_names(plan)}
+        self._failed: list[int] = []
+        self._forward_passes = 0
+        self._seconds = 0.0
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """One mapping per sample, in the order of the split."""
+        for record in self._journal.read(self.plan.name, range(self.plan.count)):
+            verdict = judge(self.plan, record)
+            self._scores.append(Score(verdict.score.value, None, verdict.score.status))
+            if verdict.score.status == "failed":
+                self._failed.append(record.doc_id)
+            for name, item in verdict.items.items():
+                self._items[name].append(item)
+            self._forward_passes += record.generation.forward_passes
+            self._seconds += record.generation.seconds
+            yield self._row(record, verdict.score)
+
+    def _empty_items(self, metric: str) -> list[Any]:
+        """What the empty answer gives for the samples that failed."""
+        try:
+            return [_process(self.plan, doc_id, "")[metric] for doc_id in self._failed]
+        except Exception as error:  # functions of the task
+            raise TaskError(
+                f"the task {self.plan.name} can't count its failed samples: process_results of an empty answer "
+                f"failed ({first_line(error)})"
+            ) from error
+
+    def _row(self, record: Record, score: Score) -> dict[str, Any]:
+        generation = record.generation
+        doc = self.plan.task.eval_docs_no_media[record.doc_id]
+        return {
+            "task": record.task,
+            "doc_id": record.doc_id,
+            "key": record.key,
+            "prompt": record.prompt,
+            "target": _target(self.plan, doc),
+            "text": generation.text,
+            "extracted": score.extracted,
+            "status": score.status,
+            "error": score.details.get("error"),
+            "metrics": score.details.get("metrics", dict.fromkeys(self._items, 0.0)),
+            "token_ids": list(generation.token_ids),
+            "forward_passes": generation.forward_passes,
+            "stop_reason": generation.stop_reason,
+            "seconds": generation.seconds,
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """Counts, metrics and cost of the task; to be called once ``rows`` is used up."""
+        counts = count(self._scores)
+        metrics = {}
+        for name, aggregate in self.plan.task.aggregation().items():
+            empty_items = partial(self._empty_items, name)
+            summary = summarise(name, self._items[name], counts.failed, self.plan.scale, aggregate, empty_items)
+            metrics[str(name)] = asdict(summary)
+        return {
+            **asdict(counts),
+            "version": self.plan.version,
+            "headline": next(iter(metrics)),
+            "metrics": metrics,
+            "scale": self.plan.scale,
+            "forward_passes_per_sample": self._forward_passes / counts.n,
+            "seconds_per_sample": self._seconds / counts.n,
+        }
+
+
+def _target(plan: Plan, doc: Any) -> Any:
+    """The right answer for the sample log; None where the task gives none that can be written down."""
+    try:
+        target = plan.task.doc_to_target(doc)
+    except Exception:  # functions of the task; the target is for readers only, scoring doesn't use it
+        return None
+    if isinstance(target, (list, tuple)):
+        return [str(item) for item in target]
+    return target if isinstance(target, (int, float)) else str(target)

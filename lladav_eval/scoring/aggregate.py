@@ -1,0 +1,135 @@
+"""From the scores of samples to counts, means and intervals. Every sample counts; an empty set is an error."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from lladav_eval.errors import TaskError
+from lladav_eval.records import Score
+
+Scale = Literal["fraction", "points"]
+"""``fraction``: values lie in 0..1 and are shown on 0-100. ``points``: values are shown as they are (MME's sums)."""
+
+_Z95 = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How the samples of one task ended; the four kinds add up to ``n``."""
+
+    n: int
+    scored: int
+    failed: int
+    unparsed: int
+    empty: int
+
+
+@dataclass(frozen=True)
+class MetricSummary:
+    """One metric over all samples of a task, in the units shown to people."""
+
+    value: float
+    low: float | None
+    """Lower end of the 95 % interval; None where the metric is no mean over samples."""
+    high: float | None
+    method: str | None
+    """How the interval was computed."""
+
+
+def count(scores: Iterable[Score]) -> Counts:
+    """Counts by status. Raises TaskError when there is no sample at all."""
+    kinds = Counter(score.status for score in scores)
+    n = sum(kinds.values())
+    if n == 0:
+        raise TaskError("there is no sample to aggregate: the result would be empty")
+    return Counts(n, kinds["scored"], kinds["failed"], kinds["unparsed"], kinds["empty"])
+
+
+def interval(values: Sequence[float]) -> tuple[float, float, str]:
+    """95 % interval of the mean of per-sample values: (low, high, method).
+
+    Wilson's score interval where every value is 0 or 1; otherwise the normal approximation with the sample's standard
+    deviation, which needs two values at least (with one, the interval is that value's whole range 0..1 if it fits).
+    """
+    n = len(values)
+    if n == 0:
+        raise TaskError("there is no sample to aggregate: the interval would be empty")
+    if all(value in (0, 1) for value in values):
+        from statsmodels.stats.proportion import proportion_confint
+
+        low, high = proportion_confint(int(sum(values)), n, alpha=0.05, method="wilson")
+        return float(low), float(high), "wilson"
+    mean = math.fsum(values) / n
+    if n == 1:
+        return min(0.0, mean), max(1.0, mean), "whole range"
+    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
+    half = _Z95 * deviation / math.sqrt(n)
+    bounded = all(0 <= value <= 1 for value in values)
+    low, high = mean - half, mean + half
+    return (max(low, 0.0), min(high, 1.0), "normal") if bounded else (low, high, "normal")
+
+
+def item_value(item: Any) -> float | None:
+    """The per-sample value of what ``process_results`` gave for a metric: a number, or the ``score`` of a mapping."""
+    value = item.get("score") if isinstance(item, dict) else item
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+
+
+def summarise(
+    metric: str,
+    items: Sequence[Any],
+    failed: int,
+    scale: Scale,
+    aggregate: Callable[[list[Any]], Any],
+    empty_items: Callable[[], list[Any]],
+) -> MetricSummary:
+    """One metric of one task; every failed sample counts as 0.
+
+    ``items`` holds one entry per sample that did not fail; ``aggregate`` is the task's own aggregation. Where that is
+    the mean of the samples' values, or 100 times it, the mean over all samples and its interval are given. Where it is
+    something else (a ratio, a sum over pairs), it is asked again with ``empty_items()``, the entries that the empty
+    answer would have given for the failed samples, and there is no interval.
+
+    Raises TaskError where the values don't fit the scale, and where nothing numeric comes out.
+    """
+    if not items and not failed:
+        raise TaskError(f"metric {metric}: there is no sample to aggregate")
+    found = [item_value(item) for item in items]
+    values = [value for value in found if value is not None]
+    known = len(values) == len(items)
+    if known and scale == "fraction" and any(not 0 <= value <= 1 for value in values):
+        wrong = next(value for value in values if not 0 <= value <= 1)
+        raise _outside(metric, wrong)
+    own = _aggregated(metric, aggregate, list(items)) if items else 0.0
+    mean = math.fsum(values) / len(values) if values else 0.0
+    factor = 100.0 if scale == "fraction" else 1.0
+    if known and any(math.isclose(own, unit * mean, rel_tol=1e-6, abs_tol=1e-9) for unit in (1, factor)):
+        every = [*values, *[0.0] * failed]
+        low, high, method = interval(every)
+        return MetricSummary(factor * math.fsum(every) / len(every), factor * low, factor * high, method)
+    if failed:
+        own = _aggregated(metric, aggregate, [*items, *empty_items()])
+    if scale == "fraction" and not 0 <= own <= 1:
+        raise _outside(metric, own)
+    return MetricSummary(factor * own, None, None, None)
+
+
+def _aggregated(metric: str, aggregate: Callable[[list[Any]], Any], items: list[Any]) -> float:
+    try:
+        own = aggregate(items)
+    except Exception as error:  # functions of the task
+        raise TaskError(f"metric {metric}: the task's aggregation failed: {type(error).__name__}: {error}") from error
+    if not isinstance(own, (int, float)) or not math.isfinite(own):
+        raise TaskError(f"metric {metric}: the task's aggregation gives {own!r} instead of a number")
+    return float(own)
+
+
+def _outside(metric: str, value: float) -> TaskError:
+    return TaskError(
+        f"metric {metric}: {value!r} is outside 0..1; if that is meant, "
+        "write `metadata: {scale: points}` in the task's YAML"
+    )

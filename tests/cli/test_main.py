@@ -1,0 +1,212 @@
+"""The command line: light, honest exit codes, one line per error."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "runs"))
+import toy
+
+from lladav_eval.cli import main as main_module
+from lladav_eval.cli.main import app, invoke
+from lladav_eval.runs import tasks as tasks_module
+
+HEAVY = {"torch", "transformers", "lmms_eval", "datasets", "pandas", "numpy", "PIL", "yaml", "huggingface_hub"}
+
+
+@pytest.fixture
+def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = toy.write_tasks(tmp_path / "tasks", rows=6)
+    tasks_module._list_tasks.cache_clear()
+    monkeypatch.setattr(tasks_module, "tasks_dir", lambda: folder)
+    monkeypatch.setitem(sys.modules, "lladav_eval.adapters.models", toy.install(folder, toy.ToyModel()))
+    monkeypatch.setenv("LMMS_EVAL_DATASETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = invoke(arguments)
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+RUN = ("run", "--task", "toy_a", "--model", "toy")
+
+
+def test_a_run_prints_its_table_and_leaves_its_files(tasks: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = call(capsys, *RUN, "--limit", "4", "--out", "r")
+    assert code == 0, err
+    assert "toy_a" in out
+    assert "100.0" in out
+    assert "run directory: r" in out
+    assert {path.name for path in Path("r").iterdir()} >= {
+        "manifest.json", "journal.jsonl", "samples.jsonl", "results.json", "table.md"
+    }  # fmt: skip
+    assert "toy\\_a" in Path("r/table.md").read_text()
+    assert "Generating" not in err
+
+
+def test_failed_samples_end_in_exit_code_1(tmp_path: Path, tasks: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    toy.write_tasks(tasks, rows=6, unreadable=[2])
+    code, _out, err = call(capsys, *RUN, "--out", "r")
+    assert code == 1
+    assert "error: 1 of 6 samples failed" in err
+    failed = json.loads(Path("r/results.json").read_text())["tasks"]["lladav_toy_a"]["failed"]
+    assert failed == 1
+    assert "| 6 | 1 |" in Path("r/table.md").read_text()
+
+
+def test_the_default_directory_is_the_same_for_the_same_command(
+    tasks: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(capsys, *RUN, "--limit", "2")[0] == 0
+    assert call(capsys, *RUN, "--limit", "2", "--batch-size", "1")[0] == 0
+    (run,) = Path("results/runs").iterdir()
+    assert run.name.startswith("toy-toy_a-")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--task", "toy_c"), "unknown task 'toy_c'; did you mean toy"),
+        (("--model", "tox"), "unknown model 'tox'"),
+        (("--gen", "stepz=4"), "unknown setting 'stepz'; did you mean steps"),
+        (("--gen", "steps"), "write KEY=VALUE"),
+        (("--gen", "steps=3"), "steps=3 is not divisible"),
+        (("--limit", "0"), "--limit"),
+        (("--batch-size", "0"), "--batch-size '0'"),
+        (("--batch-size", "many"), "give auto or a number"),
+        (("--max-failures", "x"), "--max-failures 'x'"),
+        (("--out", "file/x"), "can't be written"),
+        (("--cache", "dual"), "--cache dual is not available in this version"),
+        (("--cache", "huge"), "--cache"),
+        (("--protocol", "official"), "--protocol official is not available"),
+        (("--engine", "ray"), "--engine ray is not available"),
+        (("--workers", "2"), "--workers 2 is not available"),
+        (("--data", "x"), "--data is not available"),
+        (("--dtype", "int3"), "--dtype"),
+        (("--nonsense",), "No such option"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    tasks: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+) -> None:
+    Path("file").write_text("")
+    code, _out, err = call(capsys, *RUN, *arguments)
+    assert code == 2
+    assert message in err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+    assert not list(Path.cwd().glob("results/runs/*/results.json"))
+
+
+@pytest.mark.parametrize("arguments", [("run",), ("run", "--task", "toy_a"), ("nonsense",)])
+def test_missing_arguments_are_one_line_too(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]) -> None:
+    code, _, err = call(capsys, *arguments)
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "see lladav-eval --help" in err
+
+
+def test_an_unforeseen_error_is_one_line_with_exit_code_3(
+    tasks: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(self: object, questions: Any) -> Any:
+        raise ZeroDivisionError("oh\nno")
+
+    monkeypatch.setattr(toy.ToyModel, "answer", answer)
+    code, _, err = call(capsys, *RUN, "--out", "r")
+    assert code == 3
+    assert err.splitlines()[-1].startswith("error: ZeroDivisionError: oh no (unforeseen; lladav-eval --debug")
+    assert "Traceback" not in err
+    monkeypatch.delenv(main_module.DEBUG_VARIABLE, raising=False)
+    monkeypatch.setenv(main_module.DEBUG_VARIABLE, "")
+    code, _, err = call(capsys, "--debug", *RUN, "--out", "r")
+    assert "Traceback" in err
+
+
+def test_ctrl_c_is_exit_code_130_with_the_resume_command(
+    tasks: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "lladav_eval.adapters.models", toy.install(tasks, toy.ToyModel(stop_after=2)))
+    code, _, err = call(capsys, *RUN, "--batch-size", "2", "--out", "r")
+    assert code == 130
+    assert err.splitlines()[-1].startswith("error: interrupted after 2 of 6 samples; resume with: lladav-eval run")
+
+
+def test_tasks_and_models_are_listed(tasks: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = call(capsys, "tasks", "--json")
+    assert code == 0
+    assert [entry["name"] for entry in json.loads(out)] == ["lladav_toy", "lladav_toy_a", "lladav_toy_b"]
+    assert "colours of small images" in call(capsys, "tasks")[1]
+    assert json.loads(call(capsys, "models", "--json")[1]) == [{"name": "toy", "description": "names colours"}]
+    assert "names colours" in call(capsys, "models")[1]
+
+
+def test_doctor_says_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = call(capsys, "doctor", "--offline", "--json")
+    checks = {check["name"]: check for check in json.loads(out)}
+    assert code == 0
+    assert checks["torch"]["ok"]
+    assert {"device", "memory", "disk", "decord", "av"} <= set(checks)
+    assert "hub" not in checks
+    assert "ok    torch" in call(capsys, "doctor", "--offline")[1]
+
+
+def test_doctor_fails_where_a_needed_package_is_missing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lladav_eval.runs import manifest
+
+    monkeypatch.setattr(manifest, "versions", lambda: {"torch": None, "av": None})
+    code, out, _ = call(capsys, "doctor", "--offline")
+    assert code == 3
+    assert "FAIL  torch: not installed" in out
+    assert "fix: install lladav_eval again" in out
+
+
+def test_help_loads_nothing_heavy_and_is_quick() -> None:
+    code = (
+        "import sys; from lladav_eval.cli.main import invoke; c = [invoke(['--help']), invoke(['run', '--help'])];"
+        f"print(c, sorted({HEAVY!r} & set(sys.modules)), file=sys.stderr)"
+    )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 1  # about 0.2 s, however busy the machine
+    assert done.stderr.strip() == "[0, 0] []"
+    assert "--max-failures" in done.stdout
+    assert "lladav-eval run --task pocket --model pocket" in done.stdout
+
+
+def test_the_installed_command_reports_an_unknown_task_without_traceback() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from lladav_eval.cli.main import main; main()", "run", "--task", "x", "--model", "y"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: unknown task 'x'")
+    assert done.stdout == ""
+
+
+def test_the_options_are_those_of_the_design() -> None:
+    from typer.main import get_command
+
+    command = get_command(app)
+    assert set(command.commands) >= {"run", "tasks", "models", "doctor"}  # type: ignore[attr-defined]
+    options = {name for param in command.commands["run"].params for name in (*param.opts, *param.secondary_opts)}  # type: ignore[attr-defined]
+    assert options == {
+        "--task", "-t", "--model", "-m", "--limit", "--out", "--batch-size", "--gen", "--cache", "--protocol", "--data",
+        "--offline", "--engine", "--workers", "--seed", "--resume", "--no-resume", "--retry-failed", "--device",
+        "--dtype", "--trace", "--max-failures",
+    }  # fmt: skip

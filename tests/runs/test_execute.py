@@ -1,0 +1,285 @@
+"""The run loop with a model that needs no weights: resume, failures, interruption, equal files."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import toy
+
+from lladav_eval.errors import Interrupted, SettingError, TaskError, TooManyFailures, UsageError
+from lladav_eval.records import RunSpec
+from lladav_eval.runs import tasks as tasks_module
+from lladav_eval.runs.execute import RunResult, allowed_failures, execute
+from lladav_eval.runs.store import RunDirectory
+
+SPEC = RunSpec(tasks=("lladav_toy_a", "lladav_toy_b"), model="toy", batch_size=3)
+
+
+@pytest.fixture
+def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return use_tasks(toy.write_tasks(tmp_path / "tasks"), monkeypatch)
+
+
+def use_tasks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    tasks_module._list_tasks.cache_clear()
+    monkeypatch.setattr(tasks_module, "tasks_dir", lambda: folder)
+    return folder
+
+
+def go(out: Path, model: toy.ToyModel, spec: RunSpec = SPEC, **options: Any) -> RunResult:
+    return execute(spec, lambda: model, RunDirectory(out), **options)
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def without_timings(out: Path) -> dict[str, Any]:
+    """Everything a run leaves, but for seconds and the record of its sessions."""
+    samples = lines(out / "samples.jsonl")
+    results = json.loads((out / "results.json").read_text())
+    manifest = json.loads((out / "manifest.json").read_text())
+    journal = [line["record"] for line in lines(out / "journal.jsonl")]
+    for record in (*samples, *journal):
+        del record["seconds"]
+    for task in results["tasks"].values():
+        del task["seconds_per_sample"]
+    del manifest["sessions"]
+    return {"samples": samples, "results": results, "manifest": manifest, "journal": journal}
+
+
+def test_a_run_counts_every_sample_and_leaves_its_files(tmp_path: Path, tasks: Path) -> None:
+    model = toy.ToyModel(say={0: "", 1: "crash the scorer"})
+    result = go(tmp_path / "run", model)
+    first = result.results["tasks"]["lladav_toy_a"]
+    counts = {name: first[name] for name in ("n", "scored", "failed", "unparsed", "empty")}
+    assert counts == {"n": 10, "scored": 6, "failed": 1, "unparsed": 2, "empty": 1}
+    assert first["metrics"]["accuracy"]["value"] == pytest.approx(60.0)
+    assert first["metrics"]["accuracy"]["method"] == "wilson"
+    assert first["metrics"]["accuracy"]["low"] < 60 < first["metrics"]["accuracy"]["high"]
+    assert first["forward_passes_per_sample"] == 4
+    assert first["version"] == "1.5"
+    assert model.batches == [3, 3, 3, 1] * 2
+    samples = lines(tmp_path / "run" / "samples.jsonl")
+    assert [(row["task"], row["doc_id"]) for row in samples] == [(t, i) for t in SPEC.tasks for i in range(10)]
+    assert samples[1]["status"] == "failed"
+    assert samples[1]["error"] == "scoring failed: RuntimeError: the scorer met something odd"
+    assert samples[2]["prompt"] == "Row 2: which colour is this?"
+    assert samples[2]["target"] == samples[2]["extracted"] == "blue"
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert manifest["sessions"][-1]["status"] == "complete"
+    assert manifest["tasks"]["lladav_toy_a"]["settings"]["gen_length"] == 4
+    assert manifest["packages"]["pillow"]
+
+
+def test_a_repeated_run_asks_nothing_again(tmp_path: Path, tasks: Path) -> None:
+    go(tmp_path / "run", toy.ToyModel())
+    before = without_timings(tmp_path / "run")
+    model = toy.ToyModel()
+    go(tmp_path / "run", model)
+    assert model.asked == []
+    assert without_timings(tmp_path / "run") == before
+
+
+def test_what_can_change_an_answer_is_asked_again_and_what_cant_is_not(tmp_path: Path, tasks: Path) -> None:
+    from dataclasses import replace
+
+    go(tmp_path / "run", toy.ToyModel())
+
+    def asked(spec: RunSpec, model: toy.ToyModel | None = None) -> int:
+        model = model or toy.ToyModel()
+        go(tmp_path / "run", model, spec)
+        return len(model.asked)
+
+    assert asked(replace(SPEC, batch_size=7, device="cpu")) == 0
+    assert asked(replace(SPEC, gen=(("steps", "2"),))) == 20
+    assert asked(replace(SPEC, seed=5)) == 20
+    assert asked(SPEC, toy.ToyModel(fingerprint="toy-weights-2")) == 20
+    functions = tasks / "toy_functions.py"
+    functions.write_text(functions.read_text().replace("which colour", "what colour"))
+    assert asked(SPEC, toy.ToyModel(fingerprint="toy-weights-2")) == 20
+    assert asked(SPEC, toy.ToyModel(fingerprint="toy-weights-2")) == 0
+
+
+def test_interrupted_and_resumed_files_equal_those_of_an_unbroken_run(tmp_path: Path, tasks: Path) -> None:
+    go(tmp_path / "whole", toy.ToyModel())
+    with pytest.raises(Interrupted, match=r"interrupted after 13 of 20 samples; resume with: lladav-eval run .*--out"):
+        go(tmp_path / "broken", toy.ToyModel(stop_after=14))
+    assert json.loads((tmp_path / "broken/manifest.json").read_text())["sessions"][0]["status"] == "interrupted"
+    model = toy.ToyModel()
+    go(tmp_path / "broken", model)
+    assert len(model.asked) == 20 - 13
+    assert without_timings(tmp_path / "broken") == without_timings(tmp_path / "whole")
+
+
+def test_a_corrupted_and_a_torn_line_are_named_set_aside_and_redone(tmp_path: Path, tasks: Path) -> None:
+    go(tmp_path / "run", toy.ToyModel())
+    before = without_timings(tmp_path / "run")
+    journal = tmp_path / "run" / "journal.jsonl"
+    content = bytearray(journal.read_bytes())
+    third = content.index(b"\n", content.index(b"\n") + 1) + 60
+    content[third] ^= 4
+    journal.write_bytes(content[:-25])
+    from rich.console import Console
+
+    console = Console(record=True, width=200, file=open(os.devnull, "w"))  # noqa: SIM115
+    model = toy.ToyModel()
+    go(tmp_path / "run", model, console=console)
+    assert model.asked == [("lladav_toy_a", 2), ("lladav_toy_b", 9)]
+    rejected = lines(tmp_path / "run" / "journal.rejected.jsonl")
+    assert [(line["number"], line["reason"]) for line in rejected] == [
+        (3, "the checksum does not match"),
+        (20, "the line is cut off"),
+    ]
+    said = console.export_text()
+    assert "journal line 3: the checksum does not match" in said
+    assert "journal line 20: the line is cut off" in said
+    after = without_timings(tmp_path / "run")
+    assert after["samples"] == before["samples"]
+    assert after["results"] == before["results"]
+
+
+def test_no_resume_starts_over_and_keeps_the_old_answers_aside(tmp_path: Path, tasks: Path) -> None:
+    go(tmp_path / "run", toy.ToyModel())
+    model = toy.ToyModel()
+    go(tmp_path / "run", model, resume=False)
+    assert len(model.asked) == 20
+    assert len(lines(tmp_path / "run" / "journal.previous.jsonl")) == 20
+
+
+def test_unreadable_and_cut_off_images_are_failed_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_tasks(toy.write_tasks(tmp_path / "tasks", unreadable=[2], cut_off=[3]), monkeypatch)
+    model = toy.ToyModel(fail=frozenset([6]))
+    result = go(tmp_path / "run", model)
+    assert result.failed == 6
+    samples = lines(tmp_path / "run" / "samples.jsonl")
+    assert [row["doc_id"] for row in samples[:10] if row["status"] == "failed"] == [2, 3, 6]
+    assert samples[2]["error"] == "an image of the row can't be read: cannot identify image file"
+    assert "truncated" in samples[3]["error"]
+    assert samples[6]["error"] == "the logits are not finite"
+    assert samples[2]["prompt"] == "Row 2: which colour is this?"
+    assert ("lladav_toy_a", 2) not in model.asked
+    assert result.results["tasks"]["lladav_toy_a"]["metrics"]["accuracy"]["value"] == pytest.approx(50.0)
+
+
+def test_failed_samples_stay_failed_until_retried(tmp_path: Path, tasks: Path) -> None:
+    go(tmp_path / "run", toy.ToyModel(fail=frozenset([6])))
+    again = toy.ToyModel()
+    assert go(tmp_path / "run", again).failed == 2
+    assert again.asked == []
+    assert go(tmp_path / "run", again, retry_failed=True).failed == 0
+    assert again.asked == [("lladav_toy_a", 6), ("lladav_toy_b", 6)]
+
+
+def test_more_failures_than_allowed_stop_the_run_resumably(tmp_path: Path, tasks: Path) -> None:
+    from dataclasses import replace
+
+    model = toy.ToyModel(fail=frozenset([1]))
+    with pytest.raises(TooManyFailures, match=r"1 samples failed \(allowed: 0 of 20\).*resume with: lladav-eval run"):
+        go(tmp_path / "run", model, replace(SPEC, max_failures="0"))
+    assert len(model.asked) == 3
+    assert not (tmp_path / "run" / "results.json").exists()
+    assert go(tmp_path / "run", model, replace(SPEC, max_failures="10%")).failed == 2
+    assert len(model.asked) == 20
+
+
+@pytest.mark.parametrize(
+    ("rule", "total", "allowed"),
+    [(None, 100, 10), (None, 5000, 50), ("5", 100, 5), ("1%", 250, 2), ("0", 9, 0), ("2.5%", 1000, 25)],
+)
+def test_allowed_failures(rule: str | None, total: int, allowed: int) -> None:
+    assert allowed_failures(rule, total) == allowed
+
+
+@pytest.mark.parametrize("rule", ["", "%", "-1", "101%", "1.5", "many", "nan", "inf"])
+def test_a_wrong_failure_rule_is_refused(rule: str) -> None:
+    with pytest.raises(SettingError, match="--max-failures"):
+        allowed_failures(rule, 100)
+
+
+def test_a_second_run_in_the_same_directory_is_refused_by_name(tmp_path: Path, tasks: Path) -> None:
+    directory = RunDirectory(tmp_path / "run")
+    directory.create()
+    with directory.lock(), pytest.raises(UsageError, match=rf"is in use by host .*, pid {os.getpid()}"):
+        go(tmp_path / "run", toy.ToyModel())
+    go(tmp_path / "run", toy.ToyModel())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "error", "message"),
+    [
+        ("steps: 4", "stepz: 4", SettingError, "unknown setting 'stepz'; did you mean"),
+        ("gen_length: 4", "gen_length: 5", SettingError, "gen_length=5 is not divisible"),
+        ("generate_until", "multiple_choice", TaskError, "output_type"),
+        ("lladav_toy_a.parquet", "gone.parquet", TaskError, "the task lladav_toy_a can't be loaded: .*gone.parquet"),
+        ("version: 1.5", "scale: metres", TaskError, "metadata scale 'metres'"),
+    ],
+)
+def test_a_task_that_cant_be_run_is_refused_before_the_model_is_loaded(
+    tmp_path: Path, tasks: Path, old: str, new: str, error: type[Exception], message: str
+) -> None:
+    path = tasks / "lladav_toy_a.yaml"
+    text = path.read_text().replace(old, new)
+    if new == "multiple_choice":
+        text = text.replace("generation_kwargs:\n  gen_length: 4\n  block_length: 2\n  steps: 4\n", "x:\n")
+        text = text.replace("x:\n  think_mode: no_think\n", "doc_to_choice: [a, b]\n")
+    path.write_text(text)
+
+    def load() -> toy.ToyModel:
+        raise AssertionError("the model was loaded")
+
+    started = time.monotonic()
+    with pytest.raises(error, match=message):
+        execute(SPEC, load, RunDirectory(tmp_path / "run"))
+    assert time.monotonic() - started < 5
+
+
+def command(out: Path) -> list[str]:
+    words = ["run", "--task", "toy", "--model", "toy", "--batch-size", "3", "--out", str(out)]
+    return [sys.executable, str(Path(toy.__file__)), *words]
+
+
+def environment(tasks: Path, **more: str) -> dict[str, str]:
+    return {**os.environ, "TOY_TASKS": str(tasks), **more}
+
+
+@pytest.mark.slow
+def test_a_killed_process_loses_at_most_its_batch(tmp_path: Path, tasks: Path) -> None:
+    killed = subprocess.run(
+        command(tmp_path / "run"), env=environment(tasks, TOY_DIE_IN_BATCH="4"), capture_output=True, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert len(lines(tmp_path / "run" / "journal.jsonl")) == 10
+    model = toy.ToyModel()
+    go(tmp_path / "run", model)
+    assert len(model.asked) == 10
+    go(tmp_path / "whole", toy.ToyModel())
+    assert without_timings(tmp_path / "run") == without_timings(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_sigterm_ends_with_130_and_the_command_that_resumes(tmp_path: Path, tasks: Path) -> None:
+    waiting = tmp_path / "waiting"
+    process = subprocess.Popen(
+        command(tmp_path / "run"),
+        env=environment(tasks, TOY_WAIT_IN_BATCH="2", TOY_WAITING=str(waiting)),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not waiting.exists() and process.poll() is None:
+        time.sleep(0.05)
+    with pytest.raises(UsageError, match=rf"in use by host .*, pid {process.pid}"):
+        go(tmp_path / "run", toy.ToyModel())
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "error: interrupted after 6 of 20 samples; resume with: lladav-eval run --task" in said
+    assert "Traceback" not in said

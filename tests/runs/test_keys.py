@@ -1,0 +1,125 @@
+"""A key changes with whatever can change an answer, and with nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from lladav_eval.errors import MediaError
+from lladav_eval.records import Request, SamplingParams, VideoClip
+from lladav_eval.runs import keys
+from lladav_eval.runs.keys import sample_key
+
+PARAMS = SamplingParams(gen_length=8, block_length=4, steps=8)
+PICTURE = Image.new("RGB", (4, 3), (1, 2, 3))
+REQUEST = Request("What?", (PICTURE,), mode="no_think")
+
+
+def changed_pixel() -> Image.Image:
+    image = PICTURE.copy()
+    image.putpixel((3, 2), (1, 2, 4))
+    return image
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(REQUEST, text="What!"),
+        replace(REQUEST, mode="think"),
+        replace(REQUEST, mode=None),
+        replace(REQUEST, num_frames=8),
+        replace(REQUEST, images=()),
+        replace(REQUEST, images=(PICTURE, PICTURE)),
+        replace(REQUEST, images=(changed_pixel(),)),
+        replace(REQUEST, images=(PICTURE.convert("RGBA"),)),
+        replace(REQUEST, images=(PICTURE.resize((3, 4)),)),
+        replace(REQUEST, images=(), video=(PICTURE,)),
+    ],
+)
+def test_the_request_counts(other: Request) -> None:
+    assert sample_key("w", other, PARAMS) != sample_key("w", REQUEST, PARAMS)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"gen_length": 4},
+        {"block_length": 8},
+        {"steps": 4},
+        {"temperature": 0.5},
+        {"cfg_scale": 1.0},
+        {"remasking": "random"},
+        {"stop": ("x",)},
+        {"suffix": "x"},
+        {"seed": 1},
+    ],
+)
+def test_every_sampling_setting_counts(change: dict[str, object]) -> None:
+    assert sample_key("w", REQUEST, replace(PARAMS, **change)) != sample_key("w", REQUEST, PARAMS)
+
+
+def test_the_model_counts_and_equal_questions_have_equal_keys() -> None:
+    assert sample_key("other", REQUEST, PARAMS) != sample_key("w", REQUEST, PARAMS)
+    assert sample_key("w", replace(REQUEST, images=(PICTURE.copy(),)), PARAMS) == sample_key("w", REQUEST, PARAMS)
+
+
+def test_a_video_counts_by_its_bytes_and_not_by_its_path(tmp_path: Path) -> None:
+    keys = []
+    for name, content in (("a.mp4", b"1"), ("b.mp4", b"1"), ("c.mp4", b"2")):
+        (tmp_path / name).write_bytes(content)
+        keys.append(sample_key("w", Request("What?", video=tmp_path / name), PARAMS))
+    assert keys[0] == keys[1] != keys[2]
+    with pytest.raises(MediaError, match=r"the video gone.mp4 can't be read: No such file"):
+        sample_key("w", Request("What?", video=tmp_path / "gone.mp4"), PARAMS)
+
+
+def test_a_clip_counts_by_its_part_and_a_folder_by_names_and_bytes(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"1")
+    keys = {sample_key("w", Request("Q", video=tmp_path / "a.mp4"), PARAMS)}
+    for start, end in ((None, None), (1.0, None), (None, 1.0), (1.0, 2.0)):
+        keys.add(sample_key("w", Request("Q", video=VideoClip(tmp_path / "a.mp4", start, end)), PARAMS))
+    assert len(keys) == 5
+    folders = []
+    for number, names in enumerate((("1", "2"), ("2", "1"), ("1", "3"))):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        for content, name in zip((b"x", b"y"), names, strict=True):
+            (folder / f"{name}.jpg").write_bytes(content)
+        folders.append(sample_key("w", Request("Q", video=VideoClip(folder, fps=3)), PARAMS))
+    assert len(set(folders)) == 3
+
+
+def test_an_unreadable_sample_has_a_key_of_its_own() -> None:
+    assert sample_key("w", None, PARAMS, "What?") != sample_key("w", Request("What?"), PARAMS)
+    assert sample_key("w", None, PARAMS, "What?") != sample_key("w", None, PARAMS, "Who?")
+
+
+def test_the_palette_of_an_image_counts() -> None:
+    images = []
+    for colour in ((1, 2, 3), (9, 9, 9)):
+        image = Image.new("P", (2, 2))
+        image.putpalette(list(colour) * 256)
+        images.append(image)
+    keys = {sample_key("w", replace(REQUEST, images=(image,)), PARAMS) for image in images}
+    assert len(keys) == 2
+
+
+def test_the_code_version_follows_the_files_that_make_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "lladav_eval"
+    for name in ("runs/keys.py", "sampling/loop.py", "reports/table.py", "pipeline.py"):
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text("x = 1\n")
+    monkeypatch.setattr(keys, "__file__", str(package / "runs" / "keys.py"))
+
+    def version_after(name: str) -> str:
+        (package / name).write_text("x = 2\n")
+        return keys.code_version.__wrapped__()
+
+    first = keys.code_version.__wrapped__()
+    assert version_after("reports/table.py") == first
+    second = version_after("sampling/loop.py")
+    assert second != first
+    assert version_after("model.py") not in (first, second)

@@ -1,0 +1,102 @@
+"""Counts, intervals and means against figures worked out elsewhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lladav_eval.errors import TaskError
+from lladav_eval.records import Score
+from lladav_eval.scoring.aggregate import Counts, count, interval, summarise
+
+
+def mean(items: list[float]) -> float:
+    return sum(items) / len(items)
+
+
+def percent_of_scores(items: list[dict[str, float]]) -> float:
+    return 100 * sum(item["score"] for item in items) / len(items)
+
+
+def summary(items: list[Any], failed: int = 0, scale: Any = "fraction", how: Callable[[list[Any]], Any] = mean) -> Any:
+    return summarise("m", items, failed, scale, how, lambda: [0.0] * failed)
+
+
+def test_counts_add_up() -> None:
+    scores = [Score(1, "a", "scored"), Score(0, None, "unparsed"), Score(0, None, "empty"), Score(0, None, "failed")]
+    assert count([*scores, scores[0]]) == Counts(5, 2, 1, 1, 1)
+    with pytest.raises(TaskError, match="no sample"):
+        count([])
+
+
+@pytest.mark.parametrize(
+    ("right", "n", "low", "high"),
+    # Wilson 1927; the cases of Newcombe 1998, table I, method 3
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_wilson_intervals_of_the_literature(right: int, n: int, low: float, high: float) -> None:
+    found = interval([1.0] * right + [0.0] * (n - right))
+    assert found[0] == pytest.approx(low, abs=5e-5)
+    assert found[1] == pytest.approx(high, abs=5e-5)
+    assert found[2] == "wilson"
+
+
+def test_other_values_get_a_normal_interval() -> None:
+    low, high, method = interval([0.2, 0.4, 0.6])
+    assert method == "normal"
+    assert (low, high) == pytest.approx((0.4 - 1.96 * 0.2 / math.sqrt(3), 0.4 + 1.96 * 0.2 / math.sqrt(3)), abs=1e-4)
+    assert interval([0.5]) == (0.0, 1.0, "whole range")
+
+
+@given(st.lists(st.floats(0, 1), min_size=1))
+def test_an_interval_holds_the_mean_and_stays_in_range(values: list[float]) -> None:
+    low, high, _ = interval(values)
+    assert -1e-9 <= low <= sum(values) / len(values) + 1e-9
+    assert sum(values) / len(values) - 1e-9 <= high <= 1 + 1e-9
+
+
+def test_failed_samples_count_as_zero() -> None:
+    assert summary([1.0, 1.0], failed=2).value == 50
+    assert summary([], failed=3).value == 0
+    assert summary([], failed=3).high == pytest.approx(56.15, abs=0.01)
+
+
+def test_scores_in_mappings_and_percentages_are_understood() -> None:
+    items = [{"id": 1, "score": 1.0}, {"id": 2, "score": 0.0}, {"id": 3, "score": 1.0}]
+    found = summary(items, failed=1, how=percent_of_scores)
+    assert found.value == 50
+    assert found.method == "wilson"
+
+
+def test_an_aggregation_that_is_no_mean_has_no_interval() -> None:
+    found = summary([0.5, 1.0], how=max)
+    assert (found.value, found.low, found.method) == (100, None, None)
+    found = summary([0.5, 1.0], failed=2, how=min)
+    assert found.value == 0
+
+
+def test_points_are_shown_as_they_are() -> None:
+    assert summary([150.0, 50.0], scale="points").value == 100
+    assert summary([150.0, 50.0], scale="points", how=sum).value == 200
+
+
+@pytest.mark.parametrize(
+    ("items", "how", "message"),
+    [
+        ([], mean, "no sample"),
+        ([3.0], mean, r"3.0 is outside 0..1; .*scale: points"),
+        ([1.0, 1.0], sum, "outside 0..1"),
+        ([1.0], lambda items: "high", "gives 'high' instead of a number"),
+        ([1.0], lambda items: math.nan, "gives nan"),
+        ([{"no": 1}], mean, "aggregation failed"),
+        ([1.0], lambda items: 1 / 0, "aggregation failed: ZeroDivisionError"),
+    ],
+)
+def test_what_cant_be_aggregated_raises(items: list[Any], how: Callable[[list[Any]], Any], message: str) -> None:
+    with pytest.raises(TaskError, match=message):
+        summary(items, how=how)

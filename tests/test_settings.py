@@ -1,0 +1,121 @@
+"""Generation settings go through one table; nothing unknown passes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from lladav_eval.errors import MediaError, SettingError
+from lladav_eval.records import SamplingParams
+from lladav_eval.settings import TABLE, parse_overrides, request_from, translate
+
+AUTHORS_CHARTQA = {
+    "temperature": 0,
+    "cfg": 0,
+    "remasking": "low_confidence",
+    "gen_length": 16,
+    "block_length": 16,
+    "gen_steps": 16,
+    "stopping_criteria": ["\n"],
+    "think_mode": "no_think",
+}
+
+
+def test_the_authors_settings_are_read_whole() -> None:
+    settings = translate(AUTHORS_CHARTQA)
+    assert settings.params == SamplingParams(16, 16, 16, 0.0, 0.0, "low_confidence", ("\n",))
+    assert settings.mode == "no_think"
+    assert settings.num_frames == 32
+
+
+def test_the_authors_cfg_reaches_the_sampler() -> None:
+    assert translate({**AUTHORS_CHARTQA, "cfg": 1.5}).params.cfg_scale == 1.5
+
+
+def test_the_stop_string_that_lmms_eval_injects_is_none() -> None:
+    assert translate({"gen_length": 4, "until": ["\n\n"], "do_sample": False}).params.stop == ()
+    assert translate({"gen_length": 4, "until": ["\n\n"], "stop": ["\n"]}).params.stop == ("\n",)
+    assert translate({"gen_length": 4, "stop": ["\n\n"]}).params.stop == ("\n\n",)
+    assert translate({"gen_length": 4, "until": ["###"]}).params.stop == ("###",)
+
+
+def test_block_length_and_steps_follow_gen_length() -> None:
+    params = translate({"gen_length": 8}).params
+    assert (params.block_length, params.steps) == (8, 8)
+
+
+def test_overrides_replace_the_tasks_setting_whatever_its_name() -> None:
+    overrides = parse_overrides(["steps=4", "cfg_scale=2", 'stop=["a", "b"]', "think_mode=think", "suffix=5"])
+    settings = translate(AUTHORS_CHARTQA, overrides)
+    assert settings.params == SamplingParams(16, 16, 4, 0.0, 2.0, "low_confidence", ("a", "b"), "5")
+    assert settings.mode == "think"
+    assert translate(AUTHORS_CHARTQA, {"steps": 2, "seed": 7}).params.seed == 7
+    assert translate(AUTHORS_CHARTQA, {"think_mode": "none"}).mode is None
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"gen_length": 4, "step": 4}, r"unknown setting 'step'; did you mean steps"),
+        ({"gen_length": 4, "zzz": 4}, r"unknown setting 'zzz'; known: block_length"),
+        ({"gen_length": "four"}, "gen_length='four' must be a whole number"),
+        ({"gen_length": 4.0}, "must be a whole number"),
+        ({"gen_length": True}, "must be a whole number"),
+        ({"gen_length": 4, "temperature": "warm"}, "must be a number"),
+        ({"gen_length": 4, "temperature": -1}, "temperature=-1.0: must be a number"),
+        ({"gen_length": 4, "stop": [1]}, "must be text, or a JSON list"),
+        ({"gen_length": 4, "remasking": "best"}, "must be low_confidence or random"),
+        ({"gen_length": 4, "think_mode": "deep"}, "must be think or no_think or none"),
+        ({"gen_length": 4, "steps": 4, "gen_steps": 2}, "steps and gen_steps contradict each other"),
+        ({"gen_length": 4, "num_frames": 0}, "num_frames=0: must be at least 1"),
+        ({"gen_length": 4, "do_sample": True}, "do_sample=True has no meaning"),
+        ({"gen_length": 4, "num_beams": 3}, "num_beams=3 has no meaning"),
+        ({"max_new_tokens": 16}, r"names no gen_length: .*--gen gen_length=32"),
+        ({}, "names no gen_length"),
+    ],
+)
+def test_what_cant_be_read_raises_and_names_the_setting(kwargs: dict[str, object], message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        translate(kwargs)
+
+
+@pytest.mark.parametrize("text", ["steps", "=4", "stepz=4", "steps=many", "stop=[1]", "gen_length=1e3"])
+def test_a_wrong_override_raises_at_once(text: str) -> None:
+    with pytest.raises(SettingError):
+        parse_overrides([text])
+
+
+def test_every_setting_of_the_sampler_can_be_set() -> None:
+    meant = {setting for setting, _ in TABLE.values()} | {"cache"}
+    assert meant >= set(SamplingParams.__dataclass_fields__)
+
+
+def test_media_become_images_or_one_video(tmp_path: Path) -> None:
+    image = Image.new("RGB", (2, 2))
+    image.save(tmp_path / "a.png")
+    (tmp_path / "v.mp4").write_bytes(b"x")
+    settings = translate({"gen_length": 2, "think_mode": "think", "num_frames": 4})
+    request = request_from("Q", [image, str(tmp_path / "a.png")], settings)
+    assert [picture.size for picture in request.images] == [(2, 2), (2, 2)]
+    assert (request.mode, request.num_frames, request.video) == ("think", 4, None)
+    assert request_from("Q", [str(tmp_path / "v.mp4")], settings).video == str(tmp_path / "v.mp4")
+    assert request_from("Q", [[image, image]], settings).video == (image, image)
+    assert request_from("Q", None, None).images == ()
+
+
+@pytest.mark.parametrize(
+    ("visuals", "message"),
+    [
+        ([None], "gave NoneType"),
+        (["gone.mp4"], "the video gone.mp4 is missing"),
+        (["gone.png"], r"the image gone.png can't be read: .*No such file"),
+        ([{"type": "audio"}], "gave dict"),
+        ([[Image.new("L", (1, 1))]] * 2, "2 videos and 0 images"),
+        ([Image.new("L", (1, 1)), [Image.new("L", (1, 1))]], "1 videos and 1 images"),
+    ],
+)
+def test_other_media_are_refused_with_a_reason(visuals: list[object], message: str) -> None:
+    with pytest.raises(MediaError, match=message):
+        request_from("Q", visuals, None)
