@@ -7,6 +7,7 @@
 TASK    ?= pocket
 MODEL   ?= $(if $(filter pocket%,$(TASK)),pocket,GSAI-ML/LLaDA-V)
 LIMIT   ?=
+DATA    ?=
 ARGS    ?=
 PYTHON  ?= python3
 THREADS ?=
@@ -14,13 +15,13 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help eval test lint pocket bench clean
+.PHONY: help eval compare leaderboard test lint pocket bench clean
 
 help:  ## list the targets
 	@echo "Targets:"
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 	@echo
-	@echo "Knobs of make eval: TASK=$(TASK) MODEL=$(MODEL) LIMIT=N ARGS='--seed 1'   (lladav-eval run --help lists all)"
+	@echo "Knobs of make eval: TASK=$(TASK) MODEL=$(MODEL) LIMIT=N DATA=DIR ARGS='--seed 1'   (lladav-eval run --help lists all)"
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "error: Python 3.10 or newer is needed; set PYTHON=python3.x"; exit 3; }
@@ -34,7 +35,15 @@ $(VENV)/installed-dev: $(VENV)/installed
 	@touch $@
 
 eval: $(VENV)/installed  ## evaluate MODEL on TASK, print the table, leave results/runs/<id>
-	@$(BIN)/lladav-eval run --task $(TASK) --model $(MODEL) $(if $(LIMIT),--limit $(LIMIT)) $(ARGS)
+	@$(BIN)/lladav-eval run --task $(TASK) --model $(MODEL) $(if $(LIMIT),--limit $(LIMIT)) $(if $(DATA),--data $(DATA)) $(ARGS)
+
+compare: $(VENV)/installed  ## the embedded model beside its autoregressive twin: quality, cost, paired statistics
+	@$(BIN)/lladav-eval run --task pocket --model pocket --out results/runs/pocket
+	@$(BIN)/lladav-eval run --task pocket --model pocket-ar --out results/runs/pocket-ar
+	@$(BIN)/lladav-eval compare results/runs/pocket results/runs/pocket-ar --out results/runs/comparison
+
+leaderboard: $(VENV)/installed  ## write results/leaderboard.md again
+	@$(BIN)/lladav-eval leaderboard $(patsubst %/manifest.json,%,$(sort $(wildcard results/baselines/*/manifest.json))) --out results/leaderboard.md
 
 test: $(VENV)/installed-dev  ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(or $(THREADS),2) $(ARGS)

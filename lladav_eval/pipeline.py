@@ -123,6 +123,10 @@ class LladaV:
         return results
 
     def _check(self, params: SamplingParams) -> None:
+        if self.config.causal and params.approximate:
+            raise SettingError(
+                f"{self.name}: is autoregressive; cache, threshold and early_commit need a diffusion checkpoint"
+            )
         if self.config.causal and (params.temperature or params.cfg_scale or params.suffix):
             raise SettingError(f"{self.name}: is autoregressive and decodes greedily; drop temperature, cfg and suffix")
         if params.suffix and not self.tokenizer.encode(params.suffix):

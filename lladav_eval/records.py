@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from lladav_eval.approximate import parse_cache, parse_early_commit, spelled_out
 from lladav_eval.errors import SettingError
 
 if TYPE_CHECKING:
@@ -81,7 +82,11 @@ class SamplingParams:
     seed: int = 0
     """Seed of the sample's own generator; used by temperature and random remasking."""
     cache: str | None = None
-    """Approximate key-value cache; None (exact) is the only value so far."""
+    """Approximate: ``prefix``, ``dual`` or ``dllm``, with numbers if wanted (approximate.py); None is exact."""
+    threshold: float | None = None
+    """Approximate: each step fills all positions of at least this probability, and ``steps`` means nothing."""
+    early_commit: str | None = None
+    """Approximate: ``prophet`` fills the rest of a block as soon as the model is sure (approximate.py)."""
 
     def __post_init__(self) -> None:
         stop: Any = self.stop
@@ -112,8 +117,25 @@ class SamplingParams:
             raise SettingError(f"stop={self.stop!r}: must be strings, none of them empty")
         if not isinstance(self.suffix, str):
             raise SettingError(f"suffix={self.suffix!r}: must be a string")
+        self._check_approximations()
+
+    def _check_approximations(self) -> None:
         if self.cache is not None:
-            raise SettingError(f"cache={self.cache!r}: only None (exact decoding) is available")
+            object.__setattr__(self, "cache", spelled_out(parse_cache(self.cache)))
+        if self.early_commit is not None:
+            object.__setattr__(self, "early_commit", spelled_out(parse_early_commit(self.early_commit)))
+        if self.threshold is None:
+            return
+        value: Any = self.threshold
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+            raise SettingError(f"threshold={value!r}: must be a probability above 0, at most 1, or None for exact")
+        if self.remasking == "random":
+            raise SettingError("threshold needs remasking='low_confidence': random remasking has no probabilities")
+
+    @property
+    def approximate(self) -> bool:
+        """True if answers may differ from exact decoding."""
+        return self.cache is not None or self.threshold is not None or self.early_commit is not None
 
     @property
     def num_blocks(self) -> int:
@@ -143,6 +165,21 @@ class Prompt:
 
 
 @dataclass(frozen=True)
+class Reuse:
+    """What an approximate cache computes of a query; keys and values of all other positions are those stored before."""
+
+    fresh: torch.Tensor
+    """(m,) int64, ascending: positions computed in every layer. The first query of a sequence has all of them."""
+    held: torch.Tensor
+    """(h,) int64, ascending: positions whose attention and feed-forward outputs are stored too. One that isn't fresh
+    goes through the layers with its stored outputs."""
+    transfers: int = 0
+    """In each layer, so many held positions that aren't fresh are computed anew: those whose values changed most."""
+    unconditional: bool = False
+    """The sequence without its prompt (guidance), which has a cache of its own."""
+
+
+@dataclass(frozen=True)
 class Query:
     """One sequence the sampler asks the model about."""
 
@@ -152,6 +189,8 @@ class Query:
     """(length,) int64: expanded prompt (image positions hold ``IMAGE_PLACEHOLDER_ID``), answer, suffix."""
     positions: torch.Tensor
     """(n,) int64: the positions whose logits are wanted."""
+    reuse: Reuse | None = None
+    """None computes every position (exact)."""
 
 
 class Denoise(Protocol):
@@ -248,7 +287,11 @@ class RunSpec:
     gen: tuple[tuple[str, str], ...] = ()
     """Generation settings that override the task's, as (name, value) text."""
     protocol: Literal["official", "strict"] = "strict"
-    """Which prompts and answer rules the scores follow."""
+    """Which answer rule is the headline; benchmarks are scored under both from the same answers."""
+    data: str | None = None
+    """Local data folder of the benchmarks instead of the hub."""
+    judge: str | None = None
+    """``MODEL@URL`` of the judge that some official protocols ask; never holds a key."""
     seed: int | None = None
     """Overrides the seed of every task; None keeps the task's own (0 if it names none)."""
     device: str | None = None

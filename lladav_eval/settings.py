@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from lladav_eval.approximate import parse_cache, parse_early_commit, spelled_out
 from lladav_eval.errors import MediaError, SettingError
 from lladav_eval.records import Remasking, Request, SamplingParams, ThinkMode, VideoClip
 
@@ -83,6 +84,15 @@ def _mode(value: Any) -> str | None:
     return str(value)
 
 
+def _or_off(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """``read``, but ``none`` switches an approximate mode of the task off."""
+    return lambda value: None if value in (None, "none") else read(value)
+
+
+_cache = _or_off(lambda value: spelled_out(parse_cache(value)))
+_early_commit = _or_off(lambda value: spelled_out(parse_early_commit(value)))
+_threshold = _or_off(_number)
+
 _Convert = Callable[[Any], Any]
 _EXPECTED: dict[_Convert, str] = {
     _whole: "a whole number",
@@ -91,6 +101,7 @@ _EXPECTED: dict[_Convert, str] = {
     _strings: "text, or a JSON list of texts",
     _remasking: " or ".join(get_args(Remasking)),
     _mode: " or ".join((*get_args(ThinkMode), "none")),
+    _threshold: "a number, or none",
 }
 
 TABLE: dict[str, tuple[str, _Convert]] = {
@@ -108,6 +119,9 @@ TABLE: dict[str, tuple[str, _Convert]] = {
     "suffix": ("suffix", _text),
     "generation_suffix": ("suffix", _text),
     "seed": ("seed", _whole),
+    "cache": ("cache", _cache),
+    "threshold": ("threshold", _threshold),
+    "early_commit": ("early_commit", _early_commit),
     "think_mode": ("mode", _mode),
     "num_frames": ("num_frames", _whole),
     "max_frames_num": ("num_frames", _whole),

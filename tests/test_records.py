@@ -39,7 +39,7 @@ def test_blocks_and_steps_per_block() -> None:
         ({"stop": (5,)}, "must be strings"),
         ({"suffix": 5}, "suffix=5"),
         ({"seed": 1.5}, "seed=1.5"),
-        ({"cache": "prefix"}, "cache='prefix'"),
+        ({"cache": "lru"}, "cache='lru'"),
     ],
 )
 def test_invalid_settings_are_refused_by_name(changed: dict[str, Any], message: str) -> None:

@@ -88,7 +88,7 @@ def test_a_wrong_override_raises_at_once(text: str) -> None:
 
 
 def test_every_setting_of_the_sampler_can_be_set() -> None:
-    meant = {setting for setting, _ in TABLE.values()} | {"cache"}
+    meant = {setting for setting, _ in TABLE.values()}
     assert meant >= set(SamplingParams.__dataclass_fields__)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from lladav_eval.errors import UsageError
-from lladav_eval.records import Generation, Question, SamplingParams
+from lladav_eval.errors import SettingError, UsageError
+from lladav_eval.records import Answerer, Generation, Question, SamplingParams
 
 if TYPE_CHECKING:
     from lladav_eval.pipeline import LladaV
@@ -16,10 +16,24 @@ AVAILABLE = {
     "pocket-ar": "its autoregressive twin: same data, same size, causal attention",
     "DIR": "a local directory with a LLaDA-V checkpoint (config.json, *.safetensors, tokenizer.json)",
     "GSAI-ML/LLaDA-V": "the authors' 8B checkpoint, fetched from the hub (16.9 GB)",
+    "GSAI-ML/LLaDA-8B-Instruct": "text-only LLaDA in its own parameter names; tried: random weights in that naming",
+    "hf:NAME_OR_DIR": (
+        "image-text-to-text model of transformers; tried on tiny random weights with real processors: Qwen2-VL, "
+        "Qwen2.5-VL, Qwen3-VL, LLaVA-OneVision, LLaVA-NeXT (LLaMA-3), SmolVLM, Gemma 3; not tried: published weights, "
+        "every other family; refused: DiffusionGemma, which denoises with a generate of its own"
+    ),
+    "openai:MODEL@URL": "OpenAI-compatible endpoint (vLLM, hosted...), key from $OPENAI_API_KEY; tried: a toy server",
+    "lmms:NAME[,key=value...]": (
+        "model registered by lmms-eval 0.7; tried: dummy, from_log, lladav (simple) and a small chat model; "
+        "not tried: everything that needs weights"
+    ),
+    "lmms:mmada": "MMaDA, a diffusion model (lmms-eval); not tried: needs its authors' repository and 8B weights",
+    "replay:FILE": "recorded answers, one JSON object a line: doc_id, prediction, and task if there are several",
 }
+"""What ``lladav-eval models`` lists: how to name it, what it is, what was tried."""
 
-PLANNED_PREFIXES = ("hf", "openai", "lmms", "replay")
-"""Kinds that the public surface reserves; asking for one is an error that says so."""
+PREFIXES = ("hf", "openai", "lmms", "replay")
+"""Kinds of models that aren't a LLaDA-V checkpoint."""
 
 
 class LladavAnswerer:
@@ -70,15 +84,50 @@ def resolve_model(
     batch_size: int = 32,
     offline: bool = False,
     trace: bool = False,
-) -> LladavAnswerer:
-    """Load what ``name`` stands for.
+) -> Answerer:
+    """Load what ``name`` stands for; its prefix says which kind of model it is.
+
+    Args:
+        name: an entry of ``AVAILABLE``.
+        device, dtype: as in ``lladav_eval.load``; kinds that have none refuse them.
+        batch_size: questions answered together; for an endpoint, requests in flight at once.
+        offline: never use the network.
+        trace: record the denoising steps; of LLaDA-V only.
 
     Raises:
-        UsageError: if the name means nothing, or a kind of model that is not available yet.
+        UsageError: if the name means nothing.
+        SettingError: if an option has no meaning for this kind of model.
     """
-    prefix = name.split(":", 1)[0]
-    if ":" in name and prefix in PLANNED_PREFIXES:
-        raise UsageError(f"--model {name}: {prefix}: models are not available yet; try {', '.join(AVAILABLE)}")
-    from lladav_eval.pipeline import load
+    prefix, colon, rest = name.partition(":")
+    if not colon or prefix not in PREFIXES:
+        from lladav_eval.pipeline import load
 
-    return LladavAnswerer(load(name, device, dtype, offline=offline), batch_size, trace)
+        return LladavAnswerer(load(name, device, dtype, offline=offline), batch_size, trace)
+    if not rest:
+        raise UsageError(f"--model {name}: say which; {prefix} models are named like {_example(prefix)}")
+    if trace:
+        raise SettingError(f"--trace records denoising steps, which {prefix}: models don't have; leave it out")
+    if prefix == "hf":
+        from lladav_eval.adapters.autoregressive import load_hf
+
+        return load_hf(rest, device, dtype, batch_size=batch_size, offline=offline)
+    if dtype is not None or (device is not None and prefix != "lmms"):
+        raise SettingError(f"--device and --dtype can't be chosen for {prefix}: models; leave them out")
+    if prefix == "lmms":
+        from lladav_eval.adapters.registered import load_registered
+
+        return load_registered(rest, device, batch_size=batch_size)
+    if prefix == "replay":
+        from lladav_eval.adapters.replay import ReplayAnswerer
+
+        return ReplayAnswerer(rest)
+    if offline:
+        raise SettingError("--offline: an endpoint can't be asked without the network")
+    from lladav_eval.adapters.chat_client import Endpoint
+    from lladav_eval.adapters.endpoint import EndpointAnswerer
+
+    return EndpointAnswerer(Endpoint.parse(rest), concurrency=batch_size)
+
+
+def _example(prefix: str) -> str:
+    return next(name for name in AVAILABLE if name.startswith(f"{prefix}:"))

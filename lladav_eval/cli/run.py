@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from lladav_eval.records import RunSpec
+    from lladav_eval.runs.verdicts import Ask
 
 EXAMPLES = """Examples:
 
@@ -23,7 +24,7 @@ A repeated command goes on where the last one stopped. Exit code 1: some samples
 
 
 class Cache(str, Enum):
-    """Key-value caches of the sampler."""
+    """Approximate caches of the sampler; ``none`` switches a task's own off."""
 
     none = "none"
     prefix = "prefix"
@@ -65,9 +66,14 @@ def run(
     out: Annotated[Path | None, typer.Option(help="Run directory; default results/runs/<name of the run>.")] = None,
     batch_size: Annotated[str, typer.Option(help="Samples at once: auto or a number.")] = "auto",
     gen: Annotated[list[str] | None, typer.Option(help="KEY=VALUE over the task's setting; repeatable.")] = None,
-    cache: Annotated[Cache, typer.Option(help="Approximate key-value cache.")] = Cache.none,
+    cache: Annotated[
+        Cache | None, typer.Option(help="Approximate key-value cache; with numbers: --gen cache=dllm:25,7,0.25.")
+    ] = None,
     protocol: Annotated[Protocol, typer.Option(help="Prompts and answer rules.")] = Protocol.strict,
     data: Annotated[Path | None, typer.Option(help="Local data sets instead of the hub.")] = None,
+    judge: Annotated[
+        str | None, typer.Option(help="MODEL@URL that official figures of MathVista, MathVerse and MMBench ask.")
+    ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
     engine: Annotated[Engine, typer.Option(help="Where to compute.")] = Engine.local,
     workers: Annotated[int, typer.Option(min=1, help="Processes that answer.")] = 1,
@@ -82,19 +88,24 @@ def run(
     ] = None,
 ) -> None:
     """Evaluate a model on tasks; print the table, leave a run directory."""
+    from lladav_eval.cli.preflight import check
     from lladav_eval.cli.quiet import quiet_libraries
     from lladav_eval.records import RunSpec
     from lladav_eval.runs.tasks import resolve_tasks
     from lladav_eval.settings import parse_overrides
 
-    _refuse_unbuilt(cache, protocol, data, engine, workers)
+    _refuse_unbuilt(engine, workers)
+    if data is not None:
+        _use_data(data)
     spec = RunSpec(
         tasks=resolve_tasks(task.split(",")),
         model=model,
         limit=limit,
         batch_size=_batch_size(batch_size),
-        gen=parse_overrides(gen or []),
-        protocol="strict",
+        gen=parse_overrides([*(gen or []), *([] if cache is None else [f"cache={cache.value}"])]),
+        protocol="official" if protocol is Protocol.official else "strict",
+        data=None if data is None else str(data),
+        judge=judge,
         seed=seed,
         device=device,
         dtype=None if dtype is None else dtype.value,
@@ -103,6 +114,7 @@ def run(
         max_failures=max_failures,
     )
     quiet_libraries(offline)
+    check(spec)
     _run(spec, out, resume, retry_failed)
 
 
@@ -110,7 +122,7 @@ def _run(spec: RunSpec, out: Path | None, resume: bool, retry_failed: bool) -> N
     from rich.console import Console
 
     from lladav_eval.records import Answerer
-    from lladav_eval.reports.table import markdown_table, terminal_table
+    from lladav_eval.reports.table import markdown_table, notes, terminal_table
     from lladav_eval.runs.execute import AUTO_BATCH_SIZE, execute
     from lladav_eval.runs.store import DEFAULT_ROOT, RunDirectory, run_id
 
@@ -128,11 +140,19 @@ def _run(spec: RunSpec, out: Path | None, resume: bool, retry_failed: bool) -> N
 
     directory = RunDirectory(out if out is not None else DEFAULT_ROOT / run_id(spec))
     result = execute(
-        spec, load_model, directory, resume=resume, retry_failed=retry_failed, console=Console(stderr=True)
+        spec,
+        load_model,
+        directory,
+        resume=resume,
+        retry_failed=retry_failed,
+        console=Console(stderr=True),
+        ask=_asker(spec.judge, directory.path / "judge_replies.jsonl"),
     )
     directory.write_text(directory.table, markdown_table(result.results))
     console = Console()
     console.print(terminal_table(result.results))
+    for note in notes(result.results):
+        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"run directory: {directory.path}", markup=False, highlight=False, soft_wrap=True)
     if result.failed:
         total = sum(task["n"] for task in result.results["tasks"].values())
@@ -140,6 +160,39 @@ def _run(spec: RunSpec, out: Path | None, resume: bool, retry_failed: bool) -> N
             f"error: {result.failed} of {total} samples failed; the reasons are in {directory.samples}", err=True
         )
         raise typer.Exit(1)
+
+
+def _use_data(folder: Path) -> None:
+    """Videos are looked for where the tables are; the variable also reaches worker processes."""
+    import os
+
+    from lladav_eval.data.source import DATA_VARIABLE
+    from lladav_eval.errors import UsageError
+
+    if not folder.is_dir():
+        raise UsageError(f"--data {folder}: no such folder")
+    os.environ[DATA_VARIABLE] = str(folder.resolve())
+
+
+def _asker(judge: str | None, store: Path) -> Ask | None:
+    """What asks the judge and stores its replies beside the run; None without a judge."""
+    if judge is None:
+        return None
+    from threading import Lock
+
+    from lladav_eval.adapters.judge import Endpoint, Judge
+
+    endpoint = Endpoint.parse(judge)
+    judges: dict[int, Judge] = {}
+    making = Lock()
+
+    def ask(prompt: str, max_tokens: int) -> str:
+        with making:
+            if max_tokens not in judges:
+                judges[max_tokens] = Judge(endpoint, store, max_tokens=max_tokens)
+        return judges[max_tokens].ask(prompt).text
+
+    return ask
 
 
 def _batch_size(text: str) -> int | None:
@@ -152,14 +205,11 @@ def _batch_size(text: str) -> int | None:
     return int(text)
 
 
-def _refuse_unbuilt(cache: Cache, protocol: Protocol, data: Path | None, engine: Engine, workers: int) -> None:
+def _refuse_unbuilt(engine: Engine, workers: int) -> None:
     """Options whose feature isn't there yet are refused, never passed over."""
     from lladav_eval.errors import SettingError
 
     refused = {
-        f"--cache {cache.value}": cache is not Cache.none,
-        f"--protocol {protocol.value}": protocol is not Protocol.strict,
-        "--data": data is not None,
         f"--engine {engine.value}": engine is not Engine.local,
         f"--workers {workers}": workers > 1,
     }

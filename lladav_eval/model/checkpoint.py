@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from lladav_eval.errors import CheckpointError, EnvironmentError_
 from lladav_eval.model.config import ModelConfig
 from lladav_eval.model.lladav import LladavModel
+from lladav_eval.model.text_only import our_name
 
 EMBEDDED = {"pocket": "pocket", "pocket-ar": "pocket-ar"}
 """Names of the checkpoints shipped with the package, and their directories."""
@@ -27,7 +28,7 @@ OFFICIAL = "GSAI-ML/LLaDA-V"
 OFFICIAL_SIZE = "16.9 GB"
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-_HASHED = ("*.safetensors", "*.json")
+_HASHED = ("*.safetensors", "*.json", "*.jinja")
 _VOCABULARY_WEIGHTS = ("model.embed_tokens.weight", "lm_head.weight")
 
 
@@ -59,7 +60,9 @@ def _fetch(name: str, offline: bool) -> Path:
     try:
         return Path(
             snapshot_download(
-                name, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.jinja"], local_files_only=offline
+                name,
+                allow_patterns=["*.json", "*.safetensors", "*.txt", "*.jinja", "*.model"],
+                local_files_only=offline,
             )
         )
     except RepositoryNotFoundError:
@@ -99,9 +102,10 @@ def load_model(
         expected = {name: tuple(tensor.shape) for name, tensor in LladavModel(config).state_dict().items()}
         model = LladavModel(dataclasses.replace(config, vocab_size=vocabulary))
     shards = _shards(directory)
-    _check_weights(directory, expected, shards)
+    rename = our_name if config.text_only else _same_name
+    _check_weights(directory, expected, shards, rename)
     state = {}
-    for name, tensor in _read_weights(directory, shards, vocabulary, device):
+    for name, tensor in _read_weights(directory, shards, vocabulary, device, rename):
         state[name] = tensor.to(dtype)
     model.load_state_dict(state, strict=True, assign=True)
     model.requires_grad_(False)
@@ -133,36 +137,45 @@ def _shards(directory: Path) -> dict[str, str]:
     raise CheckpointError(f"{directory}: no model.safetensors and no model.safetensors.index.json")
 
 
-def _check_weights(directory: Path, expected: dict[str, tuple[int, ...]], shards: dict[str, str]) -> None:
+def _same_name(name: str) -> str:
+    return name
+
+
+def _check_weights(
+    directory: Path, expected: dict[str, tuple[int, ...]], shards: dict[str, str], rename: Callable[[str], str]
+) -> None:
     problems = []
-    for name in sorted(expected.keys() - shards.keys()):
+    ours = {rename(name): name for name in shards}
+    for name in sorted(expected.keys() - ours.keys()):
         problems.append(f"missing {name}")
-    for name in sorted(shards.keys() - expected.keys()):
-        problems.append(f"unexpected {name}")
+    for name in sorted(ours.keys() - expected.keys()):
+        problems.append(f"unexpected {ours[name]}")
     for file in sorted(set(shards.values())):
         with _open(directory / file) as weights:
             present = set(weights.keys())
-            for name in sorted(name for name in expected.keys() & shards.keys() if shards[name] == file):
-                if name not in present:
-                    problems.append(f"missing {name} (the index promises it in {file})")
+            for name in sorted(name for name in expected.keys() & ours.keys() if shards[ours[name]] == file):
+                if ours[name] not in present:
+                    problems.append(f"missing {ours[name]} (the index promises it in {file})")
                     continue
-                shape = tuple(weights.get_slice(name).get_shape())
+                shape = tuple(weights.get_slice(ours[name]).get_shape())
                 if shape != expected[name]:
-                    problems.append(f"{name} has shape {list(shape)}, config.json asks for {list(expected[name])}")
+                    asked = list(expected[name])
+                    problems.append(f"{ours[name]} has shape {list(shape)}, config.json asks for {asked}")
     if problems:
         raise CheckpointError(f"{directory}: weights don't fit config.json: {_listing(problems, '; ')}")
 
 
 def _read_weights(
-    directory: Path, shards: dict[str, str], vocabulary: int, device: torch.device
+    directory: Path, shards: dict[str, str], vocabulary: int, device: torch.device, rename: Callable[[str], str]
 ) -> Iterator[tuple[str, torch.Tensor]]:
+    """(our name, tensor) of every weight."""
     for file in sorted(set(shards.values())):
         with _open(directory / file, str(device)) as weights:
             for name in sorted(name for name in shards if shards[name] == file):
-                if name in _VOCABULARY_WEIGHTS:
-                    yield name, weights.get_slice(name)[:vocabulary]
+                if rename(name) in _VOCABULARY_WEIGHTS:
+                    yield rename(name), weights.get_slice(name)[:vocabulary]
                 else:
-                    yield name, weights.get_tensor(name)
+                    yield rename(name), weights.get_tensor(name)
 
 
 def _open(path: Path, device: str = "cpu") -> safe_open:
@@ -177,10 +190,10 @@ def _listing(items: list[str], separator: str = ", ", most: int = 12) -> str:
     return shown + (f" and {len(items) - most} more" if len(items) > most else "")
 
 
-def checkpoint_hash(directory: Path) -> str:
+def checkpoint_hash(directory: Path, patterns: Sequence[str] = _HASHED) -> str:
     """Hex digest of every file that can change an answer: weights, config, tokenizer."""
     digest = hashlib.blake2b(digest_size=16)
-    for path in sorted({path for pattern in _HASHED for path in directory.glob(pattern)}):
+    for path in sorted({path for pattern in patterns for path in directory.glob(pattern)}):
         digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
         with path.open("rb") as file:
             while chunk := file.read(1 << 24):

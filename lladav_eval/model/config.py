@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lladav_eval.errors import CheckpointError
+from lladav_eval.model import text_only
 
 # The official checkpoint keeps the tower's weights but not its sizes: config.json only names the tower.
 # Sizes: config.json of google/siglip2-so400m-patch14-384, equal to the defaults in the authors' siglip_encoder.py.
@@ -43,6 +44,11 @@ class VisionConfig:
         return self.image_size // self.patch_size
 
 
+NO_VISION = VisionConfig(
+    hidden_size=0, intermediate_size=0, num_hidden_layers=0, num_attention_heads=0, image_size=0, patch_size=1
+)
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """Everything the model and the image processing need to know about a checkpoint."""
@@ -60,6 +66,7 @@ class ModelConfig:
     causal: bool
     """True only for autoregressive twins; LLaDA attends in both directions."""
     vision: VisionConfig
+    """``NO_VISION`` in a text-only checkpoint."""
     projector_depth: int
     """Linear layers in the connector: 2 for ``mlp2x_gelu``."""
     image_aspect_ratio: str
@@ -69,6 +76,8 @@ class ModelConfig:
     """N of ``anyres_max_N``: larger grids are reduced to about this many tiles."""
     max_length: int
     """Longest sequence the checkpoint was trained for (``tokenizer_model_max_length``)."""
+    text_only: bool = False
+    """True for LLaDA without tower and connector (model/text_only.py)."""
 
 
 def read_config(directory: Path) -> ModelConfig:
@@ -102,6 +111,8 @@ def parse_config(fields: dict[str, Any], directory: Path | None = None) -> Model
     Raises:
         CheckpointError: naming the field that is missing, malformed or not supported.
     """
+    if text_only.is_text_only(fields):
+        return _text_only_config(text_only.our_fields(fields))
     _require(fields, "mm_projector_type", r"linear|mlp\d+x_gelu")
     _require(fields, "mm_patch_merge_type", "spatial_unpad")
     _require(fields, "mm_newline_position", "grid", default="grid")
@@ -113,21 +124,9 @@ def parse_config(fields: dict[str, Any], directory: Path | None = None) -> Model
     if fields.get("rope_scaling") is not None:
         raise CheckpointError(f"rope_scaling={fields['rope_scaling']!r} is not supported; LLaDA-V has none")
     vision = _vision_config(fields, directory)
-    heads = _size(fields, "num_attention_heads")
-    hidden = _size(fields, "hidden_size")
-    if hidden % heads:
-        raise CheckpointError(f"hidden_size={hidden} is not divisible by num_attention_heads={heads}")
     projector = str(fields["mm_projector_type"])
     return ModelConfig(
-        hidden_size=hidden,
-        intermediate_size=_size(fields, "intermediate_size"),
-        num_hidden_layers=_size(fields, "num_hidden_layers"),
-        num_attention_heads=heads,
-        num_key_value_heads=_size(fields, "num_key_value_heads") if "num_key_value_heads" in fields else heads,
-        vocab_size=_size(fields, "vocab_size"),
-        max_position_embeddings=_size(fields, "max_position_embeddings"),
-        rms_norm_eps=_number(fields, "rms_norm_eps"),
-        rope_theta=_number(fields, "rope_theta"),
+        **_transformer_sizes(fields),
         attention_bias=bool(fields.get("attention_bias", False)),
         causal=fields.get("lladav_eval_causal", False) is True,
         vision=vision,
@@ -139,6 +138,40 @@ def parse_config(fields: dict[str, Any], directory: Path | None = None) -> Model
             fields,
             "tokenizer_model_max_length" if fields.get("tokenizer_model_max_length") else "max_position_embeddings",
         ),
+    )
+
+
+def _transformer_sizes(fields: dict[str, Any]) -> dict[str, Any]:
+    heads = _size(fields, "num_attention_heads")
+    hidden = _size(fields, "hidden_size")
+    if hidden % heads:
+        raise CheckpointError(f"hidden_size={hidden} is not divisible by num_attention_heads={heads}")
+    return {
+        "hidden_size": hidden,
+        "intermediate_size": _size(fields, "intermediate_size"),
+        "num_hidden_layers": _size(fields, "num_hidden_layers"),
+        "num_attention_heads": heads,
+        "num_key_value_heads": _size(fields, "num_key_value_heads") if "num_key_value_heads" in fields else heads,
+        "vocab_size": _size(fields, "vocab_size"),
+        "max_position_embeddings": _size(fields, "max_position_embeddings"),
+        "rms_norm_eps": _number(fields, "rms_norm_eps"),
+        "rope_theta": _number(fields, "rope_theta"),
+    }
+
+
+def _text_only_config(fields: dict[str, Any]) -> ModelConfig:
+    sizes = _transformer_sizes(fields)
+    return ModelConfig(
+        **sizes,
+        attention_bias=False,
+        causal=False,
+        vision=NO_VISION,
+        projector_depth=0,
+        image_aspect_ratio="",
+        image_grid_pinpoints=(),
+        max_tiles=0,
+        max_length=sizes["max_position_embeddings"],
+        text_only=True,
     )
 
 

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from lladav_eval.errors import SampleError
+from lladav_eval.model.cache import Part, SequenceStore, run_reusing
 from lladav_eval.model.config import ModelConfig
 from lladav_eval.model.connector import build_projector, visual_tokens
+from lladav_eval.model.flops import query_flops, reusing_flops, tile_flops
 from lladav_eval.model.language import Layer, PackedLayout, RMSNorm, run_layers
 from lladav_eval.model.vision import VisionTower
 from lladav_eval.records import IMAGE_PLACEHOLDER_ID, Prompt, Query
@@ -30,6 +33,8 @@ class Backbone(nn.Module):
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        if config.text_only:
+            return
         self.vision_tower = VisionTower(config.vision)
         self.mm_projector = build_projector(config)
         self.image_newline = nn.Parameter(torch.zeros(config.hidden_size))
@@ -57,6 +62,8 @@ class LladavModel(nn.Module):
         pixels = [medium for prompt in prompts for medium in prompt.pixels]
         if not pixels:
             return [[] for _ in prompts]
+        if self.config.text_only:
+            raise SampleError("the checkpoint is a text-only LLaDA: it can't see images or videos")
         tiles = torch.cat(pixels)
         features = torch.cat([self._project(batch) for batch in tiles.split_with_sizes(_portions(len(tiles)))])
         parts = iter(features.split_with_sizes([len(medium) for medium in pixels]))
@@ -100,6 +107,14 @@ class BoundPrompts:
     """(tokens, D) per prompt: the embeddings of the placeholders, in order."""
     forward_passes: list[int] = field(default_factory=list)
     """Function evaluations spent on each prompt so far."""
+    flops: list[float] = field(default_factory=list)
+    """Floating-point operations spent on each prompt so far, its media included."""
+
+    stores: dict[tuple[int, bool], SequenceStore] = field(default_factory=dict)
+    """What approximate modes keep of each sequence, by prompt and by whether it is the one without prompt."""
+
+    def __post_init__(self) -> None:
+        self.flops = self.flops or [0.0] * len(self.token_ids)
 
     @classmethod
     def bind(cls, model: LladavModel, prompts: Sequence[Prompt]) -> BoundPrompts:
@@ -113,17 +128,63 @@ class BoundPrompts:
         for prompt, tokens in zip(prompts, model.encode_visuals(prompts), strict=True):
             token_ids.append(expand_placeholders(prompt.token_ids, [len(medium) for medium in tokens]))
             visuals.append(torch.cat(tokens) if tokens else empty)
-        return cls(model, token_ids, visuals, [0] * len(prompts))
+        per_tile = tile_flops(model.config)
+        flops = [per_tile * sum(len(medium) for medium in prompt.pixels) for prompt in prompts]
+        return cls(model, token_ids, visuals, [0] * len(prompts), flops)
 
     def __call__(self, queries: Sequence[Query]) -> list[Tensor]:
         """Logits (n, V) at the asked positions of each query, all queries in one packed forward pass."""
         for query in queries:
             self.forward_passes[query.sample] += 1
+        if queries and queries[0].reuse is not None:
+            return self._reusing(queries)
+        vocabulary = self.model.lm_head.out_features
+        for query in queries:
+            self.flops[query.sample] += query_flops(
+                self.model.config, len(query.token_ids), len(query.positions), vocabulary
+            )
         embeddings = torch.cat([self.embed(query) for query in queries])
         positions = [query.positions for query in queries]
         layout = PackedLayout.build([len(query.token_ids) for query in queries], positions, self.model.device)
         logits = self.model.logits(self.model(embeddings, layout))
         return list(logits.split_with_sizes([len(wanted) for wanted in positions]))
+
+    def _reusing(self, queries: Sequence[Query]) -> list[Tensor]:
+        """The same in an approximate mode: all queries say what is computed."""
+        parts: list[Part] = []
+        embeddings, start = [], 0
+        for query in queries:
+            parts.append(Part.build(query, self._store(query), start, self.model.device))
+            embeddings.append(self._embed_states(query, parts[-1].states))
+            start += len(embeddings[-1])
+            self.flops[query.sample] += reusing_flops(
+                self.model.config, parts[-1].work(len(query.token_ids)), self.model.lm_head.out_features
+            )
+        layers = cast("list[Layer]", list(self.model.model.layers))
+        hidden = run_reusing(layers, self.model.model.norm, torch.cat(embeddings), parts, self.model.config)
+        logits = self.model.logits(hidden)
+        return list(logits.split_with_sizes([len(query.positions) for query in queries]))
+
+    def _store(self, query: Query) -> SequenceStore:
+        """The store of the query's sequence; a sequence seen for the first time must be computed whole."""
+        reuse, length = query.reuse, len(query.token_ids)
+        if reuse is None:
+            raise ValueError("queries with and without reuse can't share a forward pass")
+        name = (query.sample, reuse.unconditional)
+        if name not in self.stores:
+            if len(reuse.fresh) != length:
+                raise ValueError("the first query of a sequence must compute all of it")
+            like = self.model.lm_head.weight
+            self.stores[name] = SequenceStore.empty(self.model.config, length, len(reuse.held), like)
+        return self.stores[name]
+
+    def _embed_states(self, query: Query, states: Tensor) -> Tensor:
+        """Embeddings (s, D) at the positions ``states``."""
+        ids = query.token_ids.to(self.model.device)[states]
+        if (ids == IMAGE_PLACEHOLDER_ID).any():
+            return self.embed(query)[states]
+        embeddings: Tensor = self.model.model.embed_tokens(ids)
+        return embeddings
 
     def embed(self, query: Query) -> Tensor:
         """Embeddings (length, D); a sequence without placeholders (guidance masks them) uses no visuals."""

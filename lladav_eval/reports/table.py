@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+from lladav_eval.reports.escape import escape_markdown, printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -72,19 +72,15 @@ def markdown_table(results: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def notes(results: Mapping[str, Any]) -> list[str]:
+    """One line for every figure that the asked protocol doesn't have."""
+    return [
+        f"{name.removeprefix('lladav_')}: {task['waiting_for_judge']} answers wait for a judge, so there is no "
+        f"official figure; shown is {task['headline']}"
+        for name, task in results["tasks"].items()
+        if task.get("waiting_for_judge") and results["protocol"] == "official"
+    ]
+
+
 def _title(results: Mapping[str, Any]) -> str:
     return printable(f"{results['model']}, protocol {results['protocol']}")
-
-
-def printable(text: str) -> str:
-    """One line without control and format characters, so that no text can steer a terminal."""
-    return "".join(" " if char in "\n\r\t" else char for char in text if char in "\n\r\t" or _visible(char))
-
-
-def _visible(char: str) -> bool:
-    return unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
-
-
-def escape_markdown(text: str) -> str:
-    """Plain text as Markdown shows it unchanged, inside a table cell too."""
-    return re.sub(r"([\\`*_{}\[\]<>()#|~!])", r"\\\1", printable(text)).replace("&", "&amp;")

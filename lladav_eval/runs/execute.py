@@ -11,6 +11,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,8 @@ from lladav_eval.runs.journal import Journal, Record
 from lladav_eval.runs.questions import Item, Plan, build, plan_task
 from lladav_eval.runs.store import RunDirectory, read_json
 from lladav_eval.runs.tasks import load_tasks
-from lladav_eval.runs.verdicts import TaskVerdicts, metric_names
+from lladav_eval.runs.verdicts import Ask, TaskVerdicts, metric_names
+from lladav_eval.scoring.registry import get_scorer
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -70,11 +72,13 @@ def execute(
     retry_failed: bool = False,
     include_path: Sequence[Path] = (),
     console: Console | None = None,
+    ask: Ask | None = None,
 ) -> RunResult:
     """Run what ``spec`` asks and leave the results in ``directory``.
 
     Answers already in the directory's journal are used where their key matches (runs/keys.py). ``load_model`` is called
-    once the cheaper checks have passed. ``console`` shows a progress bar.
+    once the cheaper checks have passed. ``console`` shows a progress bar. ``ask`` reaches the judge of official
+    protocols that need one.
 
     Raises Interrupted and TooManyFailures (both resumable), and any EvalError of the parts.
     """
@@ -85,15 +89,45 @@ def execute(
         if not resume:
             directory.start_over()
         try:
-            tasks = load_tasks(spec.tasks, include_path)
+            tasks = load_tasks(
+                spec.tasks, include_path, data_dir=None if spec.data is None else Path(spec.data), offline=spec.offline
+            )
             plans = [plan_task(name, tasks[name], spec) for name in spec.tasks]
             for plan in plans:
-                metric_names(plan)
+                _check(plan, spec, console)
             answerer = load_model()
-            run = _Run(spec, answerer, directory, plans, retry_failed, again)
+            run = _Run(spec, answerer, directory, plans, retry_failed, again, ask)
             return run.go(console)
         except KeyboardInterrupt:
             raise Interrupted(f"interrupted; resume with: {again}") from None
+
+
+def _check(plan: Plan, spec: RunSpec, console: Console | None) -> None:
+    """What can be known of a task before the model is loaded."""
+    names = metric_names(plan)
+    if spec.protocol == "official" and "official" not in names:
+        raise SettingError(f"the task {plan.name} has no official protocol: leave out --protocol official")
+    metadata = plan.task.config.metadata
+    family = metadata.get("family") if isinstance(metadata, dict) else None
+    if family is None:
+        return
+    if family in VIDEO_FAMILIES:
+        from lladav_eval.prompts.videos import check_layout
+
+        locate = import_module(f"lladav_eval.prompts.{family}").locate
+        rows = (plan.task.eval_docs_no_media[index] for index in range(plan.count))
+        check_layout(plan.name, rows, locate, plan.task.lmms_eval_specific_kwargs)
+    if get_scorer(family).judge is not None and spec.judge is None and console is not None:
+        console.print(
+            f"note: {plan.name}: the official figure needs a judge and will stay empty; give --judge MODEL@URL",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+VIDEO_FAMILIES = ("mvbench", "mlvu", "videomme")
+"""Families whose videos lie beside their table; their modules of prompts know where."""
 
 
 class _Run:
@@ -107,6 +141,7 @@ class _Run:
         plans: Sequence[Plan],
         retry_failed: bool,
         again: str,
+        ask: Ask | None,
     ) -> None:
         self.spec = spec
         self.answerer = answerer
@@ -114,6 +149,7 @@ class _Run:
         self.plans = plans
         self.retry_failed = retry_failed
         self.again = again
+        self.ask = ask
         self.total = sum(plan.count for plan in plans)
         self.allowed = allowed_failures(spec.max_failures, self.total)
         self.batch_size = spec.batch_size or AUTO_BATCH_SIZE
@@ -201,7 +237,7 @@ class _Run:
 
     def _score(self, journal: Journal) -> dict[str, Any]:
         """Score every sample from the journal's text; write samples.jsonl and results.json."""
-        verdicts = [TaskVerdicts(plan, journal) for plan in self.plans]
+        verdicts = [TaskVerdicts(plan, journal, self.spec.protocol, self.ask) for plan in self.plans]
         self.directory.write_lines(self.directory.samples, (row for task in verdicts for row in task.rows()))
         results = {
             "schema": 1,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from lladav_eval.errors import MediaError, SampleError, SettingError, TaskError
 from lladav_eval.records import Question, Request, RunSpec
+from lladav_eval.runs.docs import Docs
 from lladav_eval.runs.keys import sample_key
 from lladav_eval.scoring.aggregate import Scale
 from lladav_eval.settings import GenerationSettings, first_line, request_from, translate
@@ -110,12 +111,18 @@ def build(plan: Plan, doc_id: int, fingerprint: str) -> Item:
     except SampleError as error:
         reason = " ".join(str(error).split())
         return Item(doc_id, sample_key(fingerprint, None, plan.settings.params, text), text, None, reason)
+    except TaskError as error:
+        docs = plan.task.eval_docs
+        place = docs.where(doc_id) if isinstance(docs, Docs) else f"row {doc_id}"
+        raise TaskError(f"{plan.name}, {place}: {error}") from None
 
 
 def _read_row(plan: Plan, doc_id: int) -> tuple[Any, str | None]:
     """The row with its images; or without them, and the reason why they can't be decoded."""
     try:
         return plan.task.eval_docs[doc_id], None
+    except TaskError:
+        raise
     except Exception as error:  # decoders raise many kinds
         return plan.task.eval_docs_no_media[doc_id], first_line(error)
 
@@ -124,6 +131,8 @@ def _prompt_text(plan: Plan, doc: Any) -> str:
     """The question of a row, as lmms-eval itself would build it. Raises SampleError."""
     try:
         text = plan.task.fewshot_context(doc=doc, num_fewshot=0)
+    except TaskError:  # the table itself is wrong: that ends the run
+        raise
     except Exception as error:  # functions of the task
         raise SampleError(f"doc_to_text failed: {first_line(error)}") from error
     if not isinstance(text, str):
@@ -134,6 +143,8 @@ def _prompt_text(plan: Plan, doc: Any) -> str:
 def _request(plan: Plan, doc: Any, text: str) -> Request:
     try:
         visuals = plan.task.doc_to_visual(doc)
+    except (TaskError, MediaError):
+        raise
     except Exception as error:  # functions of the task, decoders
         raise MediaError(f"doc_to_visual failed: {first_line(error)}") from error
     return request_from(text, visuals, plan.settings)

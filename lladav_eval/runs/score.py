@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from lladav_eval.data.layout import NoSuchSplit
 from lladav_eval.data.source import open_table
 from lladav_eval.data.table import Table
 from lladav_eval.errors import TaskError, UsageError
@@ -33,6 +34,8 @@ class Benchmark:
     """The split's name; in a local data folder it may go by one of several."""
     where: Mapping[str, Any]
     """Only rows whose columns have these values belong to the task."""
+    revision: str | None = None
+    """The branch or commit of the data set that the task asks for; None is its main branch."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ def benchmark(name: str, include_path: Sequence[Path] = ()) -> Benchmark:
         str(content["dataset_name"]) if content.get("dataset_name") else None,
         tuple(map(str, metadata.get("local_splits") or [split])),
         metadata.get("where") or {},
+        (content.get("dataset_kwargs") or {}).get("revision"),
     )
 
 
@@ -106,7 +110,7 @@ def score_predictions(
     scorer = get_scorer(asked.family)
     if not predictions.is_file():
         raise UsageError(f"{predictions}: no such file of predictions")
-    table = _open(asked, data_dir, offline)
+    table = open_benchmark(asked, data_dir=data_dir, offline=offline)
     rows = _rows(table, scorer, asked.where)
     indices = [row["index"] for _, row in rows] if "index" in table.columns else None
     answers = read_predictions(predictions, len(rows), indices)
@@ -116,15 +120,16 @@ def score_predictions(
     return ScoreReport(task, protocol, count(scores), metrics, headline, table.revision, notes)
 
 
-def _open(asked: Benchmark, data_dir: Path | None, offline: bool) -> Table:
-    """The table; in a local folder under the first of its names that is there."""
+def open_benchmark(asked: Benchmark, *, data_dir: Path | None = None, offline: bool = False) -> Table:
+    """The rows of a benchmark; in a local folder under the first of its names that is there."""
     splits = asked.splits if data_dir is not None else asked.splits[:1]
+    where: dict[str, Any] = {"data_dir": data_dir, "offline": offline, "revision": asked.revision}
     for split in splits[:-1]:
         try:
-            return open_table(asked.dataset_path, asked.dataset_name, split, data_dir=data_dir, offline=offline)
-        except TaskError:
+            return open_table(asked.dataset_path, asked.dataset_name, split, **where)
+        except NoSuchSplit:
             continue
-    return open_table(asked.dataset_path, asked.dataset_name, splits[-1], data_dir=data_dir, offline=offline)
+    return open_table(asked.dataset_path, asked.dataset_name, splits[-1], **where)
 
 
 def _rows(table: Table, scorer: Scorer, where: Mapping[str, Any]) -> list[tuple[int, dict[str, Any]]]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
-from lladav_eval.errors import EnvironmentError_, TaskError
+from lladav_eval.errors import EnvironmentError_, EvalError, TaskError
 
 if TYPE_CHECKING:
     from lmms_eval.api.task import ConfigurableTask
@@ -138,8 +138,22 @@ def _expand(name: str, entries: Mapping[str, TaskEntry], parents: tuple[str, ...
         yield from _expand(member, entries, (*parents, entry.name))
 
 
-def load_tasks(names: Sequence[str], include_path: Sequence[Path] = ()) -> dict[str, ConfigurableTask]:
-    """Task objects of lmms-eval by full name, data loaded. Raises TaskError naming the task that can't be loaded."""
+def load_tasks(
+    names: Sequence[str],
+    include_path: Sequence[Path] = (),
+    *,
+    data_dir: Path | None = None,
+    offline: bool = False,
+) -> dict[str, ConfigurableTask]:
+    """Task objects of lmms-eval by full name, data loaded.
+
+    The rows of our benchmarks come from the data room: from ``data_dir``, or fetched once and pinned. Other tasks
+    (the pocket's, a user's own) load the way their YAML says.
+
+    Raises:
+        TaskError: naming the task that can't be loaded.
+        EnvironmentError_, UsageError: data that can't be had, or that changed since they were pinned.
+    """
     _import_when_used("evaluate")
     from lmms_eval.api.task import ConfigurableTask
     from lmms_eval.tasks import TaskManager
@@ -154,10 +168,31 @@ def load_tasks(names: Sequence[str], include_path: Sequence[Path] = ()) -> dict[
     with _one_attempt(ConfigurableTask):
         for name in names:
             try:
-                tasks.update(manager.load_task_or_group([name]))
+                if is_benchmark(name, include_path):
+                    tasks[name] = _load_benchmark(manager._get_config(name), name, include_path, data_dir, offline)
+                else:
+                    tasks.update(manager.load_task_or_group([name]))
+            except EvalError:
+                raise
             except Exception as error:  # YAML, imports, data sets: anything may be wrong in there
                 raise TaskError(f"the task {name} can't be loaded: {_reason(error)}") from error
     return tasks
+
+
+def is_benchmark(name: str, include_path: Sequence[Path] = ()) -> bool:
+    """Whether a task is one of the published benchmarks, whose rows the data room has."""
+    metadata = read_task(name, include_path).get("metadata")
+    return isinstance(metadata, dict) and "family" in metadata
+
+
+def _load_benchmark(
+    config: Mapping[str, Any], name: str, include_path: Sequence[Path], data_dir: Path | None, offline: bool
+) -> ConfigurableTask:
+    from lladav_eval.runs.docs import benchmark_task
+    from lladav_eval.runs.score import benchmark, open_benchmark
+
+    table = open_benchmark(benchmark(name, include_path), data_dir=data_dir, offline=offline)
+    return benchmark_task(config, table)
 
 
 def _reason(error: BaseException) -> str:

@@ -8,15 +8,19 @@ or None) may stand beside them, and plain lmms-eval passes over them. Without ``
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import islice
 from typing import Any
 
-from lladav_eval.errors import TaskError
+from lladav_eval.errors import EvalError, TaskError
 from lladav_eval.records import Score
 from lladav_eval.runs.journal import Journal, Record
 from lladav_eval.runs.questions import Plan
 from lladav_eval.scoring.aggregate import count, item_value, summarise
+from lladav_eval.scoring.lmms import results
+from lladav_eval.scoring.registry import get_scorer
 from lladav_eval.settings import first_line
 
 
@@ -29,15 +33,42 @@ class Verdict:
     """Metric name -> what process_results returned; empty when the sample failed."""
 
 
-def judge(plan: Plan, record: Record) -> Verdict:
-    """Score one answer. A failing scorer makes a failed sample with the reason, never an end of the run."""
+ASKED_AT_ONCE = 8
+"""Samples whose judge is asked at the same time."""
+
+Ask = Callable[[str, int], str]
+"""(prompt, most tokens of the reply) -> what the judge of the official protocol says; stored by whoever asks."""
+
+
+def judge(plan: Plan, record: Record, ask: Ask | None = None) -> Verdict:
+    """Score one answer. A failing scorer makes a failed sample with the reason, never an end of the run.
+
+    ``ask`` reaches the judge that some official protocols need; without it their samples wait for one.
+    """
     if record.generation.status == "failed":
         return Verdict(Score(0.0, None, "failed", {"error": record.generation.error}), {})
     try:
-        return _verdict(record, _process(plan, record.doc_id, record.generation.text), metric_names(plan))
+        found = _process(plan, record.doc_id, record.generation.text)
+        if found.get("needs_judge") is True and ask is not None:
+            found = _judged(plan, record, ask)
+        return _verdict(record, found, metric_names(plan))
+    except EvalError:  # the table is wrong, or the judge can't be reached: not this sample's fault
+        raise
     except Exception as error:  # functions of the task
         reason = f"scoring failed: {type(error).__name__}: {first_line(error)}"
         return Verdict(Score(0.0, None, "failed", {"error": reason}), {})
+
+
+def _judged(plan: Plan, record: Record, ask: Ask) -> dict[str, Any]:
+    """The scores of an answer that its benchmark's own rule leaves to a judge: asked until nothing is left to ask."""
+    family = plan.task.config.metadata["family"]
+    judge = get_scorer(family).judge
+    assert judge is not None
+    doc, text = plan.task.eval_docs_no_media[record.doc_id], record.generation.text
+    replies: list[str] = []
+    while (call := judge.next_call(doc, text, replies)) is not None:
+        replies.append(ask(call.prompt, call.max_tokens))
+    return {**results(family, doc, [text], replies), "judge_replies": replies}
 
 
 def _verdict(record: Record, result: dict[str, Any], names: list[str]) -> Verdict:
@@ -52,7 +83,12 @@ def _verdict(record: Record, result: dict[str, Any], names: list[str]) -> Verdic
     values = {name: item_value(item) for name, item in items.items()}
     metrics = {name: value for name, value in values.items() if value is not None}
     headline = metrics.get(names[0], 0.0)
-    return Verdict(Score(headline, None if extracted is None else str(extracted), status, {"metrics": metrics}), items)
+    details = {
+        "metrics": metrics,
+        "needs_judge": result.get("needs_judge") is True,
+        "judge_replies": result.get("judge_replies", []),
+    }
+    return Verdict(Score(headline, None if extracted is None else str(extracted), status, details), items)
 
 
 def metric_names(plan: Plan) -> list[str]:
@@ -84,27 +120,42 @@ def _process(plan: Plan, doc_id: int, text: str) -> dict[str, Any]:
 class TaskVerdicts:
     """Scores all samples of a task in one pass: ``rows`` gives the lines of samples.jsonl, ``summary`` the totals."""
 
-    def __init__(self, plan: Plan, journal: Journal) -> None:
+    def __init__(self, plan: Plan, journal: Journal, protocol: str = "strict", ask: Ask | None = None) -> None:
         self.plan = plan
+        self.protocol = protocol
         self._journal = journal
+        self._ask = ask
         self._scores: list[Score] = []
         self._items: dict[str, list[Any]] = {name: [] for name in metric_names(plan)}
         self._failed: list[int] = []
+        self._waiting = 0
         self._forward_passes = 0
         self._seconds = 0.0
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """One mapping per sample, in the order of the split."""
-        for record in self._journal.read(self.plan.name, range(self.plan.count)):
-            verdict = judge(self.plan, record)
+        for record, verdict in self._judged():
             self._scores.append(Score(verdict.score.value, None, verdict.score.status))
             if verdict.score.status == "failed":
                 self._failed.append(record.doc_id)
+            self._waiting += bool(verdict.score.details.get("needs_judge"))
             for name, item in verdict.items.items():
                 self._items[name].append(item)
             self._forward_passes += record.generation.forward_passes
             self._seconds += record.generation.seconds
             yield self._row(record, verdict.score)
+
+    def _judged(self) -> Iterator[tuple[Record, Verdict]]:
+        """Records with their verdicts, in order; where a judge is asked, several samples at a time."""
+        records = self._journal.read(self.plan.name, range(self.plan.count))
+        if self._ask is None:
+            for record in records:
+                yield record, judge(self.plan, record)
+            return
+        with ThreadPoolExecutor(max_workers=ASKED_AT_ONCE) as pool:
+            while chunk := list(islice(records, 8 * ASKED_AT_ONCE)):
+                verdicts = pool.map(lambda record: judge(self.plan, record, self._ask), chunk)
+                yield from zip(chunk, verdicts, strict=True)
 
     def _empty_items(self, metric: str) -> list[Any]:
         """What the empty answer gives for the samples that failed."""
@@ -130,6 +181,7 @@ class TaskVerdicts:
             "status": score.status,
             "error": score.details.get("error"),
             "metrics": score.details.get("metrics", dict.fromkeys(self._items, 0.0)),
+            **({"judge_replies": replies} if (replies := score.details.get("judge_replies")) else {}),
             "token_ids": list(generation.token_ids),
             "forward_passes": generation.forward_passes,
             "stop_reason": generation.stop_reason,
@@ -144,15 +196,22 @@ class TaskVerdicts:
             empty_items = partial(self._empty_items, name)
             summary = summarise(name, self._items[name], counts.failed, self.plan.scale, aggregate, empty_items)
             metrics[str(name)] = asdict(summary)
+        if self._waiting:  # a figure without the judge's replies would be another protocol under this one's name
+            del metrics["official"]
         return {
             **asdict(counts),
             "version": self.plan.version,
-            "headline": next(iter(metrics)),
+            "headline": self._headline(metrics),
             "metrics": metrics,
+            "waiting_for_judge": self._waiting,
             "scale": self.plan.scale,
             "forward_passes_per_sample": self._forward_passes / counts.n,
             "seconds_per_sample": self._seconds / counts.n,
         }
+
+    def _headline(self, metrics: dict[str, Any]) -> str:
+        """The asked protocol's figure; another one where there is none, and whoever shows it names it."""
+        return self.protocol if self.protocol in metrics else next(iter(metrics))
 
 
 def _target(plan: Plan, doc: Any) -> Any:

@@ -23,8 +23,10 @@ def decode_greedy(
     never chosen; end-of-text must not be among the latter, but may be a stop sequence.
 
     Raises:
-        SettingError: if temperature, guidance or a suffix is asked for, which this decoder doesn't have.
+        SettingError: if temperature, guidance, a suffix or an approximate mode is asked for; this decoder has none.
     """
+    if params.approximate:
+        raise SettingError("cache, threshold and early_commit need a diffusion model: leave them out for this one")
     if params.temperature > 0 or params.cfg_scale > 0 or any(special.suffix_ids for special in tokens):
         raise SettingError("temperature, cfg_scale and suffix need a diffusion model: leave them out for this one")
     answers: list[list[int]] = [[] for _ in prompts]

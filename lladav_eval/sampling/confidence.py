@@ -9,7 +9,7 @@ float64 as there (arXiv:2409.02908 says why).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -28,6 +28,8 @@ class Choice:
     """(n,) float64: softmax probability of each token, before noise."""
     finite: bool
     """False if NaN or infinity decided anywhere: the tokens then mean nothing."""
+    gaps: Tensor | None = None
+    """(n,) float64 between the two highest logits, if asked for."""
 
 
 def guided(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
@@ -42,6 +44,7 @@ def choose_tokens(
     cfg_scale: float = 0.0,
     temperature: float = 0.0,
     uniforms: Tensor | None = None,
+    with_gaps: bool = False,
 ) -> list[Choice]:
     """Most likely (or Gumbel-sampled) token at every position, and its probability.
 
@@ -55,10 +58,11 @@ def choose_tokens(
         cfg_scale: guidance scale, used with ``unconditional``.
         temperature: exponent of the Gumbel noise; 0 is greedy.
         uniforms: (sum of n_i, V) float64, needed when ``temperature`` is above 0.
+        with_gaps: whether to compute ``Choice.gaps``.
     """
     counts = [len(scores) for scores in logits]
     rows = max(1, WIDE_ELEMENTS // max(1, logits[0].shape[1]))
-    token_ids, probabilities, finite, done = [], [], [], 0
+    token_ids, probabilities, finite, gaps, done = [], [], [], [], 0
     for pieces in _pieces(counts, rows):
         parts = [logits[sample][span].float() for sample, span in pieces]
         if unconditional is not None:
@@ -78,8 +82,15 @@ def choose_tokens(
         finite.append((wide.gather(1, chosen).isfinite() & probability.isfinite()).cpu())
         token_ids.append(chosen.cpu())
         probabilities.append(probability.cpu())
+        if with_gaps:
+            first, second = wide.topk(2, dim=-1).values.unbind(-1)
+            gaps.append((first - second).cpu())
     columns = (torch.cat(column).squeeze(1).split_with_sizes(counts) for column in (token_ids, probabilities, finite))
-    return [Choice(ids, scores, bool(good.all())) for ids, scores, good in zip(*columns, strict=True)]
+    choices = [Choice(ids, scores, bool(good.all())) for ids, scores, good in zip(*columns, strict=True)]
+    if not with_gaps:
+        return choices
+    by_sample = torch.cat(gaps).split_with_sizes(counts)
+    return [replace(choice, gaps=gap) for choice, gap in zip(choices, by_sample, strict=True)]
 
 
 def _choose(wide: Tensor, temperature: float, uniforms: Tensor | None) -> Tensor:

@@ -5,22 +5,25 @@ its own stop position and its own noise, and leaves the batch when it is done. S
 
 Only positions that can still be filled are asked about; steps with nothing to fill cost no forward pass.
 
+Approximate modes are two small objects given to this loop: what to compute (cache.py) and what to fill (filling.py).
+
 Source: ``generate_with_embeds`` of the authors' modeling_llada.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from lladav_eval.errors import SettingError
-from lladav_eval.records import Denoise, Query, SamplingParams, StopReason, TraceStep
-from lladav_eval.sampling.confidence import Choice, choose_tokens, select
+from lladav_eval.records import Denoise, Query, Reuse, SamplingParams, StopReason, TraceStep
+from lladav_eval.sampling.cache import CachePolicy, Moment, cache_policy
+from lladav_eval.sampling.confidence import Choice, choose_tokens
+from lladav_eval.sampling.filling import Filling, Offer, filling_rule
 from lladav_eval.sampling.noise import NoiseSource, SeededNoise
-from lladav_eval.sampling.schedule import transfer_counts
 from lladav_eval.sampling.stopping import updated_stop
 
 __all__ = ["NoiseSource", "Sampled", "SamplingTokens", "SeededNoise", "sample"]
@@ -77,8 +80,9 @@ def sample(
     A sample whose logits are not finite ends with ``error``; the others go on.
     """
     sources = [SeededNoise(params.seed) for _ in prompts] if noise is None else noise
+    filling, policy = filling_rule(params), cache_policy(params)
     walks = [
-        _Walk(index, prompt, params, special, source, record_trace)
+        _Walk(index, prompt, params, special, source, filling, policy, record_trace)
         for index, (prompt, special, source) in enumerate(zip(prompts, tokens, sources, strict=True))
     ]
     with torch.no_grad():
@@ -89,7 +93,7 @@ def sample(
 
 
 def _ask(denoise: Denoise, walks: Sequence[_Walk], params: SamplingParams) -> list[Choice]:
-    """One forward pass for all ``walks``. An approximate cache would decide here what is computed anew."""
+    """One forward pass for all ``walks``."""
     queries = [walk.query() for walk in walks]
     unconditional = None
     if params.cfg_scale > 0:
@@ -98,8 +102,9 @@ def _ask(denoise: Denoise, walks: Sequence[_Walk], params: SamplingParams) -> li
     else:
         logits = denoise(queries)
     forbidden = [walk.tokens.forbidden_ids for walk in walks]
+    gaps = walks[0].filling.looks_at_gaps
     if params.temperature == 0:
-        return choose_tokens(logits, forbidden, unconditional, params.cfg_scale)
+        return choose_tokens(logits, forbidden, unconditional, params.cfg_scale, with_gaps=gaps)
     # One sample after another: its noise is as large as its logits in float64.
     return [
         choose_tokens(
@@ -109,6 +114,7 @@ def _ask(denoise: Denoise, walks: Sequence[_Walk], params: SamplingParams) -> li
             params.cfg_scale,
             params.temperature,
             walks[row].noise.token_uniforms(walks[row].positions, scores.shape[1]),
+            gaps,
         )[0]
         for row, scores in enumerate(logits)
     ]
@@ -119,8 +125,12 @@ class _Step:
     block: int
     index: int
     """0-based over all blocks."""
+    in_block: int
+    """0-based in its block."""
     count: int
     """Positions to fill."""
+    progress: float
+    """Share of the block's steps that are done."""
 
 
 class _Walk:
@@ -138,9 +148,12 @@ class _Walk:
         params: SamplingParams,
         tokens: SamplingTokens,
         noise: NoiseSource,
+        filling: Filling,
+        policy: CachePolicy | None,
         record_trace: bool,
     ) -> None:
         self.index, self.params, self.tokens, self.noise = index, params, tokens, noise
+        self.filling, self.policy = filling, policy
         self.start = len(prompt)
         self.end = self.start + params.gen_length
         answer = torch.full((params.gen_length,), tokens.mask_id)
@@ -148,30 +161,34 @@ class _Walk:
         self.stop: int | None = None
         self.positions = torch.empty(0, dtype=torch.int64)
         self.forward_passes = 0
+        self.steps_asked = 0
         self.trace: list[TraceStep] | None = [] if record_trace else None
         self.error: str | None = None
         self._steps = self._walk()
-        self._step = _Step(0, 0, 0)
+        self._step = _Step(0, 0, 0, 0, 0.0)
 
     def _masked(self, start: int, end: int) -> Tensor:
         return self.ids[start:end] == self.tokens.mask_id
 
     def _walk(self) -> Iterator[_Step]:
         """The steps that have something to fill."""
-        length = self.params.block_length
+        length, before = self.params.block_length, 0
         for block in range(self.params.num_blocks):
             if self.stop is not None and self.stop <= block * length:
                 return
             start = self.start + block * length
-            counts = transfer_counts(int(self._masked(start, start + length).sum()), self.params.steps_per_block)
+            masked = int(self._masked(start, start + length).sum())
+            counts = self.filling.counts(masked, self.params.steps_per_block)
             for step, count in enumerate(counts):
                 done = self.stop is not None and not self._masked(self.start, self.start + self.stop).any()
-                if done or not count:
+                if done or not count or not self._masked(start, start + length).any():
                     break
-                yield _Step(block, block * self.params.steps_per_block + step, count)
+                yield _Step(block, before + step, step, count, step / len(counts))
+            before += len(counts)
 
     def advance(self) -> bool:
         """Go to the next step; False when there is none."""
+        self.steps_asked += self._step.count > 0
         step = None if self.error else next(self._steps, None)
         if step is None:
             return False
@@ -190,14 +207,24 @@ class _Walk:
 
     def query(self) -> Query:
         self.forward_passes += 1
-        return Query(self.index, self.ids.clone(), self.positions)
+        return Query(self.index, self.ids.clone(), self.positions, self._reuse())
 
     def query_without_prompt(self) -> Query:
         """The unconditional query of guidance: mask ids instead of the whole prompt, visuals included."""
         self.forward_passes += 1
         ids = self.ids.clone()
         ids[: self.start] = self.tokens.mask_id
-        return Query(self.index, ids, self.positions)
+        reuse = self._reuse()
+        return Query(self.index, ids, self.positions, reuse and replace(reuse, unconditional=True))
+
+    def _reuse(self) -> Reuse | None:
+        """What the model may read from its cache; None, the exact mode, is nothing."""
+        if self.policy is None:
+            return None
+        start = self.start + self._step.block * self.params.block_length
+        end = start + self.params.block_length
+        moment = Moment(self.positions, self.start, start, end, len(self.ids), self._step.in_block, self.steps_asked)
+        return self.policy.reuse(moment)
 
     def fill(self, choice: Choice) -> None:
         """Keep the step's most confident tokens, then look for a stop string."""
@@ -208,7 +235,9 @@ class _Walk:
         if self.params.remasking == "random":
             confidences = self.noise.position_uniforms(self.positions)
         confidences = confidences.masked_fill(self.positions >= self._limit(), -torch.inf)
-        picked = select(self.positions, confidences, len(self.ids), self._step.count)
+        picked = self.filling.pick(
+            Offer(self.positions, confidences, choice.gaps, len(self.ids), self._step.count, self._step.progress)
+        )
         self.ids[self.positions[picked]] = choice.token_ids[picked]
         if self.trace is not None:
             self.trace.append(

@@ -86,7 +86,7 @@ def test_the_default_directory_is_the_same_for_the_same_command(
         (("--batch-size", "many"), "give auto or a number"),
         (("--max-failures", "x"), "--max-failures 'x'"),
         (("--out", "file/x"), "can't be written"),
-        (("--cache", "dual"), "--cache dual is not available in this version"),
+        (("--cache", "dual", "--gen", "cache=dllm"), "contradict each other"),
         (("--cache", "huge"), "--cache"),
         (("--protocol", "official"), "--protocol official is not available"),
         (("--engine", "ray"), "--engine ray is not available"),

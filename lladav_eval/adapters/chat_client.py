@@ -1,0 +1,273 @@
+"""One request to an OpenAI-compatible chat endpoint, tried again for as long as that can help.
+
+Keys come from the environment alone. They are never written, logged or shown, and an address that holds one is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import email.utils
+import os
+import random
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from lladav_eval.errors import EnvironmentError_, SampleError, UsageError, one_line
+
+_RETRIED = {408, 409, 425, 429, 500, 502, 503, 504, 529}
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A model behind an OpenAI-compatible address."""
+
+    model: str
+    url: str
+    """Base address, such as https://host/v1; "/chat/completions" is appended."""
+
+    @classmethod
+    def parse(cls, text: str, what: str = "model", key_variable: str = "OPENAI_API_KEY") -> Endpoint:
+        """Read ``MODEL@URL``. Raises UsageError, without repeating what might hold a password."""
+        model, _, rest = text.partition("@http")
+        url = "http" + rest
+        try:
+            parts = urlsplit(url)
+            wrong = not model or parts.scheme not in ("http", "https") or not parts.hostname or (parts.port or 1) < 1
+        except ValueError:  # the port, or brackets of an IPv6 address
+            raise UsageError(f"the address of the {what} is no web address; give MODEL@URL") from None
+        if "@" in parts.netloc or parts.query or parts.fragment:
+            raise UsageError(
+                f"the address of the {what} may hold no password, query or fragment: put the key into ${key_variable}"
+            )
+        if wrong:
+            shown = text.split("@")[0][:40]
+            raise UsageError(f"{shown!r} names no {what}: give MODEL@URL, for example gpt-4o-mini@https://host/v1")
+        return cls(model, url.rstrip("/").removesuffix("/chat/completions"))
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to try."""
+
+    attempts: int = 6
+    first_wait: float = 1.0
+    """Seconds before the second attempt; doubled each time, up to ``longest_wait``."""
+    longest_wait: float = 60.0
+    timeout: float = 120.0
+    """Seconds for one reply."""
+
+    def pause(self, attempt: int, asked: float | None, share: float) -> float:
+        """Seconds until the attempt after ``attempt`` (0 is the first): what the server asks for, else doubling.
+
+        Up to a quarter more by ``share`` (0 to 1), drawn at random, so that requests that failed together don't come
+        back together.
+        """
+        base = asked if asked is not None else self.first_wait * 2**attempt
+        return min(base, self.longest_wait) * (1 + share / 4)
+
+
+@dataclass(frozen=True)
+class ChatReply:
+    """What came back."""
+
+    text: str | None
+    """None where the endpoint filtered the answer, or a reasoning model spent its tokens before answering."""
+    served_model: str
+    """The model as the endpoint calls it, often with a date."""
+    finish_reason: str | None
+    prompt_tokens: int | None
+    output_tokens: int | None
+    seconds: float
+    """From sending the request that succeeded to the end of its reply."""
+    attempts: int
+
+
+class RequestRejected(SampleError):
+    """The endpoint understands the request and refuses it: asking again won't help, another question may work."""
+
+
+class NoUsableReply(SampleError):
+    """Every attempt ended in a server error, a timeout or something that is no chat completion."""
+
+
+class Stopped(Exception):
+    """Waiting was broken off by the caller's ``stop``."""
+
+
+class ChatClient:
+    """Asks one endpoint. Safe to use from several threads.
+
+    Args:
+        endpoint: which model, where.
+        who: how errors call it ("the judge").
+        key_variables: environment variables that may hold the key; the first that is set counts.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        who: str = "the model",
+        key_variables: Sequence[str] = ("OPENAI_API_KEY",),
+        patience: Patience | None = None,
+        connections: int = 8,
+    ) -> None:
+        self.endpoint = endpoint
+        self.who = f"{who} {endpoint.model} at {endpoint.url}"
+        self.key_variables = tuple(key_variables)
+        self.patience = patience or Patience()
+        self.calls = 0
+        """Requests sent so far."""
+        self._lock = threading.Lock()
+        self._random = random.Random()  # of its own: scores draw from seeded generators, never from a shared one
+        self._connections = connections
+        self._http: httpx.Client | None = None
+
+    def close(self) -> None:
+        """Give the connections back."""
+        with self._lock:
+            if self._http is not None:
+                self._http.close()
+                self._http = None
+
+    def complete(
+        self, body: dict[str, Any], stop: threading.Event | None = None, *, needs_text: bool = False
+    ) -> ChatReply:
+        """The reply to one request; ``model`` is filled in. Setting ``stop`` ends the waiting between attempts.
+
+        ``needs_text`` asks again where the reply has none.
+
+        Raises:
+            RequestRejected: the endpoint refuses this request (400, 413, 422 and the like).
+            NoUsableReply: server errors, timeouts, cut connections or malformed replies until the end.
+            EnvironmentError_: the endpoint can't be reached at all, refuses the key, or limits the rate until the end.
+            UsageError: there is no such address or model.
+            Stopped: ``stop`` was set while waiting.
+        """
+        reason, unreachable, made = "", False, 0
+        stop = stop or threading.Event()
+        for attempt in range(self.patience.attempts):
+            pause: float | None = None
+            made = attempt + 1
+            try:
+                reply = self._once({"model": self.endpoint.model, **body}, made)
+                if reply.text is None and needs_text:
+                    raise _Passing("a reply without text")
+                return reply
+            except _Passing as error:
+                reason, pause, unreachable = str(error), error.pause, error.unreachable
+            if made < self.patience.attempts:
+                seconds = self.patience.pause(attempt, pause, self._random.random())
+                if stop.wait(seconds):
+                    raise Stopped
+        message = f"{self.who} gave no usable reply in {made} attempts ({reason})"
+        raise EnvironmentError_(message) if unreachable else NoUsableReply(message)
+
+    def _client(self) -> httpx.Client:
+        """Made at first use, as that takes time. Redirects are not followed: the key goes to the named address only."""
+        with self._lock:
+            if self._http is None:
+                most = self._connections
+                limits = httpx.Limits(max_connections=most, max_keepalive_connections=most)
+                self._http = httpx.Client(timeout=self.patience.timeout, follow_redirects=False, limits=limits)
+            return self._http
+
+    def _once(self, body: dict[str, Any], attempt: int) -> ChatReply:
+        client = self._client()
+        with self._lock:
+            self.calls += 1
+        started = time.perf_counter()
+        url = f"{self.endpoint.url}/chat/completions"
+        try:
+            response = client.post(url, json=body, headers=self._headers())
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise _Passing(self._redact(one_line(error)), unreachable=True) from None
+        except httpx.HTTPError as error:  # timeouts, cut connections, broken encodings
+            raise _Passing(f"{type(error).__name__}: {self._redact(one_line(error))}") from None
+        status = response.status_code
+        if status in _RETRIED:
+            raise _Passing(f"status {status}", _retry_after(response), unreachable=status == 429)
+        self._refuse(response)
+        return _reply(response, self.endpoint.model, time.perf_counter() - started, attempt)
+
+    def _refuse(self, response: httpx.Response) -> None:
+        """Raise on a status that trying again won't change."""
+        status = response.status_code
+        if status in (401, 403):  # the body may repeat the key
+            state = "the key is refused" if self._key() else "a key is wanted"
+            raise EnvironmentError_(f"{self.who}: {state} (status {status}); set ${self.key_variables[0]}")
+        if status == 404:
+            raise UsageError(f"{self.who}: no such address or model (status 404); check MODEL@URL")
+        if not 200 <= status < 300:
+            text = self._redact(one_line(Exception(response.text)))
+            raise RequestRejected(f"{self.who} rejects the request (status {status}): {text}")
+
+    def _key(self) -> str | None:
+        return next((os.environ[name] for name in self.key_variables if os.environ.get(name)), None)
+
+    def _headers(self) -> dict[str, str]:
+        key = self._key()
+        if key is None:
+            return {}
+        if not key.isascii() or not key.isprintable() or " " in key:
+            raise UsageError(f"the key in ${self.key_variables[0]} has characters that no key has: set it again")
+        return {"Authorization": f"Bearer {key}"}
+
+    def _redact(self, text: str) -> str:
+        """The text without any key of the environment."""
+        for name in self.key_variables:
+            if os.environ.get(name):
+                text = text.replace(os.environ[name], "***")
+        return text
+
+
+class _Passing(Exception):
+    """A failure that may pass."""
+
+    def __init__(self, reason: str, pause: float | None = None, unreachable: bool = False) -> None:
+        super().__init__(reason)
+        self.pause = pause
+        self.unreachable = unreachable
+
+
+def _reply(response: httpx.Response, asked: str, seconds: float, attempt: int) -> ChatReply:
+    try:
+        value = response.json()
+        choice = value["choices"][0]
+        text = choice["message"]["content"]
+    except (ValueError, KeyError, IndexError, TypeError, RecursionError):
+        raise _Passing("a reply that is not a chat completion") from None
+    if text is not None and not isinstance(text, str):
+        raise _Passing("a reply that is not a chat completion")
+    usage = value.get("usage")
+    usage = usage if isinstance(usage, dict) else {}
+    served, reason = value.get("model"), choice.get("finish_reason")
+    return ChatReply(
+        text=text,
+        served_model=served if isinstance(served, str) else asked,
+        finish_reason=reason if isinstance(reason, str) else None,
+        prompt_tokens=_count(usage.get("prompt_tokens")),
+        output_tokens=_count(usage.get("completion_tokens")),
+        seconds=seconds,
+        attempts=attempt,
+    )
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """Seconds that the server asks to wait, from a number or a date."""
+    value = response.headers.get("retry-after", "")
+    with contextlib.suppress(ValueError):
+        return max(0.0, float(value)) if float(value) < float("inf") else None
+    with contextlib.suppress(ValueError, TypeError):
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    return None

@@ -1,0 +1,86 @@
+"""What a run needs and this machine lacks, said in one line before anything is downloaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lladav_eval.errors import EnvironmentError_
+
+if TYPE_CHECKING:
+    from lladav_eval.records import RunSpec
+
+HUB_TIMEOUT = 5.0
+"""Seconds the hub has to answer."""
+
+
+def check(spec: RunSpec) -> None:
+    """Weights, data and memory of a run on a hub model. Raises EnvironmentError_ naming all that is missing."""
+    from lladav_eval.model.checkpoint import EMBEDDED, OFFICIAL, OFFICIAL_SIZE
+
+    if spec.model in EMBEDDED or ":" in spec.model or Path(spec.model).expanduser().exists():
+        return
+    reachable = not spec.offline and _hub_answers()
+    missing = []
+    if not reachable and not _is_cached(spec.model):
+        size = f" ({OFFICIAL_SIZE})" if spec.model == OFFICIAL else ""
+        missing.append(f"the weights of {spec.model}{size}")
+    if spec.data is None and not reachable:
+        missing += _missing_data(spec.tasks)
+    if spec.model == OFFICIAL:
+        missing += _missing_memory(spec)
+    if missing:
+        why = "--offline" if spec.offline else "the hub can't be reached" if not reachable else "too small a machine"
+        raise EnvironmentError_(
+            f"this machine lacks {', '.join(missing)} ({why}); give what is here: --model DIR or pocket (make: "
+            "MODEL=), --data DIR (make: DATA=), or fetch them on a machine with the hub; --offline uses only what is here"
+        )
+
+
+def _hub_answers() -> bool:
+    import httpx
+    from huggingface_hub import constants
+
+    try:
+        httpx.head(constants.ENDPOINT, timeout=HUB_TIMEOUT)
+    except httpx.HTTPError:
+        return False
+    return True
+
+
+def _is_cached(name: str) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(name, "config.json"), str)
+
+
+def _missing_data(tasks: tuple[str, ...]) -> list[str]:
+    """One entry per data set that was never fetched, with its size."""
+    from lladav_eval.data.lock import read_lock
+    from lladav_eval.data.recipe import read_recipe
+    from lladav_eval.data.source import default_data_dir
+    from lladav_eval.runs.tasks import read_task
+
+    pinned = read_lock(default_data_dir())
+    missing: dict[str, str] = {}
+    for task in tasks:
+        recipe = read_recipe(read_task(task))
+        if recipe is not None and recipe.split.name not in pinned:
+            size = "" if recipe.size_gb is None else f" (about {recipe.size_gb:g} GB)"
+            missing[recipe.split.dataset] = f"the data set {recipe.split.dataset}{size}"
+    return list(missing.values())
+
+
+def _missing_memory(spec: RunSpec) -> list[str]:
+    """Room for the official weights: two bytes a parameter, four where they are computed in float32 (the CPU)."""
+    import psutil
+    import torch
+
+    on_gpu = torch.cuda.is_available() and spec.device != "cpu"
+    wide = spec.dtype == "float32" or (spec.dtype is None and not on_gpu)
+    needed = 17 * (2 if wide else 1)
+    free = torch.cuda.mem_get_info()[0] if on_gpu else psutil.virtual_memory().available
+    if free >= needed * 1e9:
+        return []
+    kind = "GPU memory" if on_gpu else "memory (there is no GPU)"
+    return [f"{needed} GB of {kind}, {free / 1e9:.0f} GB are free"]

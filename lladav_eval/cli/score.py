@@ -1,0 +1,92 @@
+"""``lladav-eval score``: score recorded answers, without a model."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from lladav_eval.runs.score import ScoreReport
+
+EXAMPLES = """Examples:
+
+lladav-eval score --task mmmu --predictions answers.jsonl --protocol official
+
+lladav-eval score --task mmstar --predictions answers.xlsx --data ./data --json
+
+Answers: JSON lines {"doc_id": row, "prediction": text}, lmms-eval's samples file, or VLMEvalKit's .xlsx."""
+
+
+class Protocol(str, Enum):
+    """Which answer rules the scores follow."""
+
+    official = "official"
+    strict = "strict"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("score", epilog=EXAMPLES)(score)
+
+
+def score(
+    task: Annotated[str, typer.Option("--task", "-t", help="The benchmark: mmmu, chartqa, ...")],
+    predictions: Annotated[Path, typer.Option("--predictions", "-p", help="File of recorded answers.")],
+    data: Annotated[Path | None, typer.Option(help="Local data sets instead of the hub.")] = None,
+    protocol: Annotated[Protocol, typer.Option(help="Answer rules.")] = Protocol.official,
+    judge_replies: Annotated[
+        Path | None, typer.Option(help='A judge\'s stored replies: JSON lines {"doc_id": row, "replies": [...]}.')
+    ] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object.")] = False,
+) -> None:
+    """Score recorded answers; no model, no GPU."""
+    import json
+
+    from lladav_eval.cli.quiet import quiet_libraries
+    from lladav_eval.runs.score import score_predictions
+
+    quiet_libraries(offline)
+    report = score_predictions(
+        task,
+        predictions,
+        "official" if protocol is Protocol.official else "strict",
+        data_dir=data,
+        offline=offline,
+        judge_replies=judge_replies,
+    )
+    for note in report.notes:
+        typer.echo(f"note: {report.task}: {note}", err=True)
+    _table(report)
+    if as_json:
+        typer.echo(json.dumps(report.as_json(), ensure_ascii=True))
+
+
+def _table(report: ScoreReport) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    counts = report.counts
+    title = f"{report.task}, protocol {report.protocol}"
+    table = Table(title=title, title_justify="left", caption=f"data: {report.revision}", caption_justify="left")
+    table.add_column("metric")
+    table.add_column("value", justify="right")
+    for name, value in report.metrics.items():
+        # Names of groups come from the data set: not to be read as markup.
+        table.add_row(_plain(name), f"{value:.4f}", style="bold" if name == report.headline else None)
+    if not report.metrics:
+        table.add_row(report.headline, "not filled")
+    console = Console(markup=False, highlight=False)
+    console.print(table)
+    console.print(
+        f"n {counts.n}: scored {counts.scored}, unparsed {counts.unparsed}, empty {counts.empty}, "
+        f"failed {counts.failed}"
+    )
+
+
+def _plain(text: str) -> str:
+    """Printable characters only."""
+    return "".join(character if character.isprintable() else "?" for character in text)

@@ -1,0 +1,64 @@
+"""Cells that hold media: told apart from text, and handed on undecoded."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from lladav_eval.errors import MediaError
+
+_KEYS = {"bytes", "path"}
+
+
+def is_media(value: Any) -> bool:
+    """Whether a cell is an image, a sound or a video (or a list of them) rather than text, numbers and the like."""
+    if isinstance(value, dict):
+        return bool(value) and value.keys() <= _KEYS
+    if isinstance(value, list):
+        return bool(value) and any(is_media(item) for item in value)
+    return isinstance(value, bytes)
+
+
+def resolve_media(value: Any, root: Path, folders: Sequence[Path], where: str) -> Any:
+    """A media cell as {"bytes": ...}, {"path": absolute path} or None; lists item by item.
+
+    A path is looked for in ``folders``, in order; where it leads out of ``root``, through ``..``, as an absolute path
+    or by a symbolic link, it is refused.
+
+    Args:
+        where: file and row, for errors.
+
+    Raises:
+        MediaError: refused path, or bytes that are no base64 text (only in JSON).
+    """
+    if isinstance(value, list):
+        return [resolve_media(item, root, folders, where) for item in value]
+    if value is None:
+        return None
+    content = value if isinstance(value, bytes) else value.get("bytes")
+    if isinstance(content, str):
+        try:
+            content = base64.b64decode(content, validate=True)
+        except (binascii.Error, ValueError):
+            raise MediaError(f"{where}: the bytes of an image must be base64 text") from None
+    if content is not None:
+        return {"bytes": content}
+    path = value.get("path")
+    return None if path is None else {"path": str(_inside(path, root, folders, where))}
+
+
+def _inside(path: Any, root: Path, folders: Sequence[Path], where: str) -> Path:
+    """The file that ``path`` names, at the first place where it exists (else the first), inside ``root``."""
+    text = str(path)
+    parts = PurePosixPath(text.replace("\\", "/")).parts
+    if not isinstance(path, str) or not parts or "\0" in text or ".." in parts or parts[0] == "/" or ":" in parts[0]:
+        raise MediaError(f"{where}: the media path {text[:100]!r} is refused: it must be relative and without ..")
+    candidates = [folder.joinpath(*parts) for folder in folders]
+    found = next((candidate for candidate in candidates if candidate.exists()), candidates[0])
+    real = found.resolve()
+    if not real.is_relative_to(root.resolve()):
+        raise MediaError(f"{where}: the media path {text[:100]!r} is refused: it leads out of the data folder")
+    return real

@@ -1,0 +1,210 @@
+"""Stored states of sequences, and the forward pass that computes only a part of them (records.Reuse says which).
+
+Every sequence has its own store, and attention runs sequence by sequence, so a batch can't change an answer;
+projections and feed-forward run over the packed rows of all sequences, so that weights are read once.
+
+Only positions that are fresh or held have a state at a step: they are the rows of the packed tensors, ``S`` in all.
+``D`` is the hidden size, ``H`` the number of key-value heads of ``K`` dimensions, ``L`` the length of a sequence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lladav_eval.model.config import ModelConfig
+from lladav_eval.model.flops import Work
+from lladav_eval.model.language import Layer, rotary_table, rotate
+from lladav_eval.records import Query
+
+SIMILARITY_STEPS = 1e5
+"""Cosines are compared after rounding to 1e-5, and of equals the first is taken: values that didn't change tie,
+whatever the kernel's last bits say, so that neither batch nor machine chooses among them."""
+
+
+@dataclass
+class LayerStore:
+    """What one layer left behind for one sequence."""
+
+    keys: Tensor
+    """(L, H, K), rotated."""
+    values: Tensor
+    """(L, H, K)."""
+    attention: Tensor
+    """(h, D): outputs at the held positions."""
+    feed_forward: Tensor
+    """(h, D): outputs at the held positions."""
+
+
+@dataclass
+class SequenceStore:
+    """The layers of one sequence; the memory it takes is 4 L H K bytes a layer in 16 bits."""
+
+    layers: list[LayerStore]
+
+    @classmethod
+    def empty(cls, config: ModelConfig, length: int, held: int, like: Tensor) -> SequenceStore:
+        size = config.hidden_size // config.num_attention_heads
+
+        def layer() -> LayerStore:
+            keys, values = (like.new_empty(length, config.num_key_value_heads, size) for _ in range(2))
+            return LayerStore(keys, values, *(like.new_empty(held, config.hidden_size) for _ in range(2)))
+
+        return cls([layer() for _ in range(config.num_hidden_layers)])
+
+
+@dataclass(frozen=True)
+class Part:
+    """One sequence of a packed step; all tensors are int64 on the model's device."""
+
+    store: SequenceStore
+    states: Tensor
+    """(s,) positions that have a state, ascending."""
+    fresh: Tensor
+    """(m,) packed rows computed in every layer."""
+    needed: Tensor
+    """(m',) packed rows that the last layer must compute: of the fresh ones, those held or asked about."""
+    held: Tensor
+    """(h,) packed rows whose outputs are stored."""
+    waiting: Tensor
+    """(w,) packed rows that are held but not fresh, all the held ones or none; of them ``transfers`` are computed."""
+    transfers: int
+    start: int
+    """Packed row of the first state."""
+    outputs: Tensor
+    """(n,) packed rows whose output is wanted."""
+
+    @classmethod
+    def build(cls, query: Query, store: SequenceStore, start: int, device: torch.device) -> Part:
+        """Lay out ``query`` from packed row ``start`` on.
+
+        Raises:
+            ValueError: if a position is asked about that has no state, or held positions are fresh in part.
+        """
+        reuse = query.reuse
+        if reuse is None:
+            raise ValueError("a query without reuse needs no store")
+        states = torch.cat((reuse.fresh, reuse.held)).unique()
+        kinds = [torch.isin(states, positions) for positions in (reuse.fresh, reuse.held, query.positions)]
+        fresh, held, asked = kinds
+        waiting = held & ~fresh
+        if int(asked.sum()) != len(query.positions) or (waiting.any() and (held & fresh).any()):
+            raise ValueError("asked positions need a state, and held ones must be fresh together")
+        fresh_rows, needed, held_rows, waiting_rows, outputs = (
+            (kind.nonzero().squeeze(1) + start).to(device)
+            for kind in (fresh, fresh & (held | asked), held, waiting, asked)
+        )
+        transfers = min(reuse.transfers, len(waiting_rows))
+        return cls(store, states.to(device), fresh_rows, needed, held_rows, waiting_rows, transfers, start, outputs)
+
+    @property
+    def judged(self) -> Tensor:
+        """(w or 0,) packed rows whose values decide whether they are computed."""
+        return self.waiting if self.transfers else self.waiting[:0]
+
+    def positions(self, rows: Tensor) -> Tensor:
+        """Positions in the sequence of packed ``rows`` of this part."""
+        return self.states[rows - self.start]
+
+    def work(self, length: int) -> Work:
+        """What one forward pass computes of this sequence of ``length`` positions."""
+        computed = len(self.fresh) + self.transfers
+        values = len(self.fresh) + len(self.judged)
+        return Work(length, computed, len(self.needed) + self.transfers, values, len(self.outputs))
+
+
+def run_reusing(
+    layers: Sequence[Layer], norm: nn.Module, x: Tensor, parts: Sequence[Part], config: ModelConfig
+) -> Tensor:
+    """Hidden states (N, D) at ``Part.outputs`` of packed embeddings ``x`` (S, D), storing what was computed."""
+    head_size = config.hidden_size // config.num_attention_heads
+    rotary = rotary_table(torch.cat([part.states for part in parts]), head_size, config.rope_theta, x.dtype)
+    for index, layer in enumerate(layers):
+        x = _run_layer(layer, index, x, rotary, parts, last=index == len(layers) - 1)
+    hidden: Tensor = norm(x[torch.cat([part.outputs for part in parts])])
+    return hidden
+
+
+def _run_layer(
+    layer: Layer, index: int, x: Tensor, rotary: tuple[Tensor, Tensor], parts: Sequence[Part], last: bool
+) -> Tensor:
+    """One layer over all states (S, D); rows it neither computes nor holds keep their input."""
+    stores = [part.store.layers[index] for part in parts]
+    normed = layer.input_layernorm(x)
+    chosen = _store_keys_and_values(layer, normed, rotary, parts, stores)
+    queried = [part.needed if last else part.fresh for part in parts]
+    computed = [torch.cat(rows) for rows in zip(queried, chosen, strict=True)]
+    rows = torch.cat(computed)
+    mixed = _attend(layer, normed, rotary, computed, stores)
+    x = _add(x, layer.self_attn.o_proj(mixed), rows, parts, [store.attention for store in stores])
+    fed = layer.mlp(layer.post_attention_layernorm(x[rows]))
+    return _add(x, fed, rows, parts, [store.feed_forward for store in stores])
+
+
+def _store_keys_and_values(
+    layer: Layer,
+    normed: Tensor,
+    rotary: tuple[Tensor, Tensor],
+    parts: Sequence[Part],
+    stores: Sequence[LayerStore],
+) -> list[Tensor]:
+    """Bring the stores up to date; gives the waiting rows (t,) of each part that are computed in this layer."""
+    attention = layer.self_attn
+    heads = (attention.kv_heads, attention.head_size)
+    chosen = []
+    for part, store in zip(parts, stores, strict=True):
+        more = _most_changed(layer, normed, part, store)
+        chosen.append(more)
+        rows = torch.cat((part.fresh, more))
+        keys, values = (project(normed[rows]).unflatten(-1, heads) for project in (attention.k_proj, attention.v_proj))
+        positions = part.positions(rows)
+        store.keys[positions] = rotate(keys, rotary[0][rows], rotary[1][rows])
+        store.values[positions] = values
+    return chosen
+
+
+def _most_changed(layer: Layer, normed: Tensor, part: Part, store: LayerStore) -> Tensor:
+    """The waiting rows (t,) whose values are least similar to the stored ones."""
+    if not part.transfers:
+        return part.waiting[:0]
+    values = layer.self_attn.v_proj(normed[part.waiting])
+    similarity = F.cosine_similarity(values, store.values[part.positions(part.waiting)].flatten(1), dim=-1)
+    return part.waiting[torch.topk(similarity, part.transfers, largest=False).indices]
+
+
+def _attend(
+    layer: Layer,
+    normed: Tensor,
+    rotary: tuple[Tensor, Tensor],
+    computed: Sequence[Tensor],
+    stores: Sequence[LayerStore],
+) -> Tensor:
+    """Mixed values (C, D) of the computed rows, each attending to its whole sequence as stored."""
+    attention = layer.self_attn
+    rows = torch.cat(list(computed))
+    q = attention.q_proj(normed[rows]).unflatten(-1, (attention.heads, attention.head_size))
+    q = rotate(q, rotary[0][rows], rotary[1][rows])
+    mixed = []
+    for query, store in zip(q.split_with_sizes([len(one) for one in computed]), stores, strict=True):
+        if not len(query):  # kernels differ in what they make of no queries
+            mixed.append(query.flatten(1))
+            continue
+        q1, k1, v1 = (tensor.transpose(0, 1)[None] for tensor in (query, store.keys, store.values))
+        out = F.scaled_dot_product_attention(q1, k1, v1, enable_gqa=attention.kv_heads != attention.heads)
+        mixed.append(out[0].transpose(0, 1).flatten(1))
+    return torch.cat(mixed)
+
+
+def _add(x: Tensor, new: Tensor, rows: Tensor, parts: Sequence[Part], stored: Sequence[Tensor]) -> Tensor:
+    """``x`` (S, D) plus ``new`` (C, D) at ``rows`` and what is stored at the other held rows; stores the new ones."""
+    outputs = torch.zeros_like(x)
+    for part, kept in zip(parts, stored, strict=True):
+        outputs[part.waiting] = kept[: len(part.waiting)]
+    outputs[rows] = new
+    for part, kept in zip(parts, stored, strict=True):
+        kept[:] = outputs[part.held]
+    return x + outputs

@@ -1,0 +1,210 @@
+"""Several runs side by side: quality, paired with the first run on the samples both have, and what it cost.
+
+Unlike a regression this passes no verdict, so runs of other models, settings and sample sets may be compared; what
+differs is said. Other protocols or other data are refused: their numbers mean different things.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lladav_eval.errors import UsageError
+from lladav_eval.reports.load import RunData
+from lladav_eval.reports.pairing import run_facts, value_of
+from lladav_eval.reports.statistics import Paired, Test, compare_pairs, holm, is_binary, smallest_effect
+from lladav_eval.scoring.aggregate import interval
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One run on one task, over the samples that all compared runs have."""
+
+    run: int
+    """Position in the list of runs; 0 is the one the others are compared with."""
+    task: str
+    metric: str
+    n: int
+    score: float
+    """100 times the mean of the samples' values (percent of the largest value, where values go beyond 1)."""
+    low: float
+    """Lower end of the 95 % interval of the score."""
+    high: float
+    forward_passes: float
+    """Per sample."""
+    seconds: float
+    """Per sample."""
+    tokens_per_second: float | None
+    """Answer tokens; None where no time was recorded."""
+    failed: int
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One run against the first on one task. Differences are on 0-100."""
+
+    run: int
+    task: str
+    paired: Paired
+    difference: float
+    low: float
+    high: float
+    p_corrected: float
+    """By Holm over all pairs of the comparison."""
+    smallest: float | None
+    """The smallest difference on 0-100 that n could ever show."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The whole comparison."""
+
+    runs: tuple[RunData, ...]
+    labels: tuple[str, ...]
+    """One distinct name per run."""
+    entries: tuple[Entry, ...]
+    pairs: tuple[Pair, ...]
+    notes: tuple[str, ...]
+    """Where the runs' tasks and sample sets differ."""
+    alpha: float
+
+    @property
+    def tasks(self) -> list[str]:
+        """Tasks that all runs have, in order."""
+        return list(dict.fromkeys(entry.task for entry in self.entries))
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for ``--json``."""
+        return {
+            "runs": [{"label": name, **run_facts(run)} for name, run in zip(self.labels, self.runs, strict=True)],
+            "entries": [asdict(entry) for entry in self.entries],
+            "pairs": [asdict(pair) for pair in self.pairs],
+            "notes": list(self.notes),
+            "alpha": self.alpha,
+        }
+
+
+def compare_runs(
+    runs: Sequence[RunData], metric: str | None = None, test: Test | None = None, alpha: float = 0.05
+) -> Comparison:
+    """Compare two or more runs; the first is the one that the others are set against.
+
+    Raises UsageError for fewer than two runs, other protocols, other data, or no common samples.
+    """
+    if len(runs) < 2:
+        raise UsageError("compare needs two run directories at least")
+    if not 0 < alpha < 1:
+        raise UsageError(f"--alpha {alpha}: give a level between 0 and 1, such as 0.05")
+    for run in runs[1:]:
+        _refuse_other_data(runs[0], run)
+    common = {task: ids for task in runs[0].tasks if (ids := _common(task, runs))}
+    if not common:
+        raise UsageError("the runs have no sample in common: compare runs of the same tasks")
+    entries: list[Entry] = []
+    raw: list[tuple[int, str, Paired]] = []
+    for task, ids in common.items():
+        name = metric or runs[0].tasks[task].headline
+        values = _values(task, ids, runs, name, test)
+        entries += [_entry(position, task, name, ids, run, values) for position, run in enumerate(runs)]
+        for position in range(1, len(runs)):
+            raw.append((position, task, compare_pairs(values[0], values[position], test, alpha)))
+    corrected = holm([paired.p for _, _, paired in raw])
+    pairs = tuple(_pair(*item, p, len(raw), alpha) for item, p in zip(raw, corrected, strict=True))
+    return Comparison(tuple(runs), _labels(runs), tuple(entries), pairs, tuple(_notes(runs, common)), alpha)
+
+
+def _refuse_other_data(first: RunData, other: RunData) -> None:
+    if first.protocol != other.protocol:
+        raise UsageError(
+            f"{other.path} follows the protocol {other.protocol}, {first.path} {first.protocol}: compare runs of one"
+        )
+    for name in first.tasks.keys() & other.tasks.keys():
+        ours, theirs = first.tasks[name], other.tasks[name]
+        revisions = ours.data_revision, theirs.data_revision
+        if None not in revisions and revisions[0] != revisions[1]:
+            raise UsageError(
+                f"{ours.short}: the data differ: {first.path} has {revisions[0]}, {other.path} {revisions[1]}"
+            )
+        if ours.version != theirs.version:
+            raise UsageError(
+                f"{ours.short}: {first.path} ran version {ours.version} of the task, {other.path} {theirs.version}"
+            )
+    for identity, sample in first.samples.items():
+        if identity in other.samples and other.samples[identity].target != sample.target:
+            raise UsageError(f"{sample.task} {sample.doc_id}: {first.path} and {other.path} have other right answers")
+
+
+def _common(task: str, runs: Sequence[RunData]) -> list[int]:
+    """doc_ids of a task that every run has, in order."""
+    sets = [{doc_id for name, doc_id in run.samples if name == task} for run in runs]
+    return sorted(set.intersection(*sets))
+
+
+def _values(
+    task: str, ids: Sequence[int], runs: Sequence[RunData], metric: str, test: Test | None
+) -> list[list[float]]:
+    """Values of the common samples, one list per run, divided by the largest where values go beyond 1."""
+    lists = [[value_of(run.samples[task, doc_id], metric, run) for doc_id in ids] for run in runs]
+    if test == "mcnemar" and not all(map(is_binary, lists)):
+        raise UsageError(f"--test mcnemar: samples of {task} are not just right or wrong; use --test bootstrap")
+    largest = max(1.0, *(abs(value) for values in lists for value in values))
+    return [[value / largest for value in values] for values in lists]
+
+
+def _entry(
+    position: int, task: str, metric: str, ids: Sequence[int], run: RunData, values: Sequence[Sequence[float]]
+) -> Entry:
+    samples = [run.samples[task, doc_id] for doc_id in ids]
+    low, high, _ = interval(values[position])
+    seconds = math.fsum(sample.seconds for sample in samples)
+    return Entry(
+        run=position,
+        task=task,
+        metric=metric,
+        n=len(samples),
+        score=100 * math.fsum(values[position]) / len(samples),
+        low=100 * low,
+        high=100 * high,
+        forward_passes=sum(sample.forward_passes for sample in samples) / len(samples),
+        seconds=seconds / len(samples),
+        tokens_per_second=sum(sample.tokens for sample in samples) / seconds if seconds > 0 else None,
+        failed=sum(sample.status == "failed" for sample in samples),
+    )
+
+
+def _pair(run: int, task: str, paired: Paired, p: float, tests: int, alpha: float) -> Pair:
+    share = smallest_effect(paired.n, alpha, tests)
+    smallest = None if share is None else 100 * share
+    return Pair(run, task, paired, 100 * paired.difference, 100 * paired.low, 100 * paired.high, p, smallest)
+
+
+def _labels(runs: Sequence[RunData]) -> tuple[str, ...]:
+    """Model names; with the run's name, and a number if need be, where that is not enough to tell them apart."""
+    names = [run.model for run in runs]
+    if len(set(names)) < len(names):
+        names = [f"{run.model} ({run.label})" for run in runs]
+    if len(set(names)) < len(names):
+        names = [f"{name} #{position}" for position, name in enumerate(names, start=1)]
+    return tuple(names)
+
+
+def _notes(runs: Sequence[RunData], common: dict[str, list[int]]) -> list[str]:
+    notes = []
+    for run, label in zip(runs, _labels(runs), strict=True):
+        for name, task in run.tasks.items():
+            if name not in common:
+                notes.append(f"{task.short} of {label} is left out: not all runs have its samples")
+            elif task.n != len(common[name]):
+                notes.append(
+                    f"{task.short}: {label} has {task.n} samples, of which {len(common[name])} are in all runs"
+                )
+    for name in common:
+        settings = [run.tasks[name].settings for run in runs]
+        for setting in sorted({key for found in settings for key in found}):
+            values = [found.get(setting) for found in settings]
+            if any(value != values[0] for value in values):
+                shown = ", ".join(repr(value) for value in values)
+                notes.append(f"{runs[0].tasks[name].short}: {setting} is {shown}")
+    return notes

@@ -1,0 +1,90 @@
+"""A comparison for people: on the terminal and as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
+
+from lladav_eval.reports.comparison import Comparison
+from lladav_eval.reports.escape import escape_markdown, printable
+from lladav_eval.reports.regression_text import run_line
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+QUALITY = (
+    "task", "model", "n", "score", "95 % interval", "failed", "passes/sample", "seconds/sample", "tokens/second",
+)  # fmt: skip
+PAIRS = ("task", "model", "difference", "interval", "won", "lost", "tied", "p", "n can show")
+
+
+def quality_rows(comparison: Comparison) -> list[tuple[str, ...]]:
+    """Quality beside cost, in the order of QUALITY."""
+    return [
+        (
+            entry.task.removeprefix("lladav_"), comparison.labels[entry.run], str(entry.n), f"{entry.score:.1f}",
+            f"{entry.low:.1f} to {entry.high:.1f}", str(entry.failed), f"{entry.forward_passes:.1f}",
+            f"{entry.seconds:.3g}", "-" if entry.tokens_per_second is None else f"{entry.tokens_per_second:.3g}",
+        )
+        for entry in comparison.entries
+    ]  # fmt: skip
+
+
+def pair_rows(comparison: Comparison) -> list[tuple[str, ...]]:
+    """Each run against the first, in the order of PAIRS."""
+    return [
+        (
+            pair.task.removeprefix("lladav_"), comparison.labels[pair.run], f"{pair.difference:+.1f}",
+            f"{pair.low:+.1f} to {pair.high:+.1f}", str(pair.paired.wins), str(pair.paired.losses),
+            str(pair.paired.ties), f"{pair.p_corrected:.2g}",
+            "nothing" if pair.smallest is None else f"{pair.smallest:.1f}",
+        )
+        for pair in comparison.pairs
+    ]  # fmt: skip
+
+
+def method_line(comparison: Comparison) -> str:
+    """How the figures were made."""
+    tests = {"mcnemar": "McNemar's exact test", "bootstrap": "paired bootstrap"}
+    used = " and ".join(tests[test] for test in sorted({pair.paired.test for pair in comparison.pairs}))
+    return (
+        f"On the samples that all runs have, against {comparison.labels[0]}: {used}, p corrected by Holm over "
+        f"{len(comparison.pairs)} tests, {100 * (1 - comparison.alpha):g} % bootstrap intervals of the difference; "
+        "'n can show' is the smallest difference that so many samples could ever show."
+    )
+
+
+def markdown(comparison: Comparison) -> str:
+    """A Markdown document."""
+    lines = ["# Comparison", ""]
+    for label, run in zip(comparison.labels, comparison.runs, strict=True):
+        lines.append(f"- {escape_markdown(label)}: {escape_markdown(run_line(run))}")
+    for columns, rows in ((QUALITY, quality_rows(comparison)), (PAIRS, pair_rows(comparison))):
+        lines += ["", "| " + " | ".join(columns) + " |"]
+        lines += ["|" + "|".join(" --- " if number < 2 else " ---: " for number in range(len(columns))) + "|"]
+        lines += ["| " + " | ".join(escape_markdown(cell) for cell in row) + " |" for row in rows]
+    lines += ["", escape_markdown(method_line(comparison)), ""]
+    lines += [f"- {escape_markdown(note)}" for note in comparison.notes]
+    return "\n".join(lines) + "\n"
+
+
+def print_comparison(comparison: Comparison, console: Console) -> None:
+    """The same on the terminal."""
+    from rich.table import Table
+    from rich.text import Text
+
+    say: Callable[[str], None] = lambda text: console.print(Text(printable(text)), soft_wrap=True)  # noqa: E731
+    for label, run in zip(comparison.labels, comparison.runs, strict=True):
+        say(f"{label}  =  {run_line(run)}")
+    for columns, rows in ((QUALITY, quality_rows(comparison)), (PAIRS, pair_rows(comparison))):
+        table = Table(box=None, padding=(0, 1, 0, 0))
+        for number, column in enumerate(columns):
+            side: Literal["left", "right"] = "left" if number < 2 else "right"
+            title = column.replace(" % ", " %\n").replace("/", "\n/").replace(" can ", "\ncan ")
+            table.add_column(title, justify=side, no_wrap=number > 1, overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(printable(cell)) for cell in row))
+        console.print(table)
+    say(method_line(comparison))
+    for note in comparison.notes:
+        say(f"note: {note}")

@@ -1,0 +1,270 @@
+"""A finished run directory, read back for the reports. What is missing or malformed is named by file and field.
+
+Only the named fields are taken over. What else a manifest holds (host, command, settings of the machine) never reaches
+a report, so that nothing private can.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lladav_eval.errors import UsageError
+from lladav_eval.reports.fields import Fields
+from lladav_eval.runs.store import RunDirectory, read_json
+
+PREFIX = "lladav_"
+KINDS = ("autoregressive", "diffusion", "hybrid", "unstated")
+STATUSES = ("scored", "unparsed", "empty", "failed")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric of one task, in the units shown to people."""
+
+    value: float
+    low: float | None
+    """Lower end of the 95 % interval; None where the metric is no mean over samples."""
+    high: float | None
+    method: str | None
+
+
+@dataclass(frozen=True)
+class Task:
+    """Counts, metrics and cost of one task, and what makes it comparable with another run's."""
+
+    name: str
+    n: int
+    scored: int
+    failed: int
+    unparsed: int
+    empty: int
+    headline: str
+    metrics: Mapping[str, Metric]
+    scale: str
+    """``fraction``: shown on 0-100; ``points``: shown as they are."""
+    version: str
+    forward_passes_per_sample: float
+    seconds_per_sample: float
+    settings: Mapping[str, Any]
+    """Generation settings, from the manifest."""
+    dataset_path: str
+    dataset_name: str | None
+    split: str | None
+    data_revision: str | None
+    """What pins the data's content; None in runs that recorded none."""
+
+    @property
+    def short(self) -> str:
+        """The name without our prefix."""
+        return self.name.removeprefix(PREFIX)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One line of samples.jsonl."""
+
+    task: str
+    doc_id: int
+    prompt: str
+    target: Any
+    text: str
+    extracted: str | None
+    status: str
+    error: str | None
+    category: str | None
+    metrics: Mapping[str, float]
+    """Value of each metric for this sample; a metric without a value per sample is absent."""
+    forward_passes: int
+    seconds: float
+    tokens: int
+    stop_reason: str
+
+    @property
+    def identity(self) -> tuple[str, int]:
+        """What samples of two runs are joined on."""
+        return self.task, self.doc_id
+
+
+@dataclass(frozen=True)
+class RunData:
+    """A finished run."""
+
+    path: Path
+    model: str
+    kind: str
+    """One of KINDS; ``unstated`` where the model's adapter does not say."""
+    fingerprint: str
+    protocol: str
+    commit: str | None
+    dirty: bool
+    """Whether the working tree differed from the commit."""
+    date: str
+    """When the run ended, ISO 8601."""
+    tasks: Mapping[str, Task]
+    samples: Mapping[tuple[str, int], Sample] = field(repr=False)
+
+    @property
+    def label(self) -> str:
+        """Name of the run directory."""
+        return self.path.resolve().name
+
+    @property
+    def version(self) -> str:
+        """The commit, short, marked where the tree was dirty."""
+        return "no commit" if self.commit is None else self.commit[:10] + ("+" if self.dirty else "")
+
+    def of_task(self, name: str) -> list[Sample]:
+        """The samples of one task, by doc_id."""
+        found = [sample for sample in self.samples.values() if sample.task == name]
+        return sorted(found, key=lambda sample: sample.doc_id)
+
+
+def load_run(path: str | Path) -> RunData:
+    """Read a run directory. Raises UsageError where it is not one, is unfinished, or contradicts itself."""
+    directory = RunDirectory(path)
+    if not directory.path.is_dir():
+        raise UsageError(f"{directory.path} is not a run directory: give a folder that `lladav-eval run` wrote")
+    manifest = Fields(read_json(directory.manifest), directory.manifest)
+    session = _finished(manifest, directory)
+    results = Fields(read_json(directory.results), directory.results)
+    for fields in (manifest, results):
+        if fields.get("schema", int) != 1:
+            raise fields.wrong("schema", "1, the only version this program reads")
+    code = results.inner("code")
+    git = code.inner("git") if code.has("git") else None
+    facts = manifest.inner("tasks")
+    tasks = {
+        name: _task(name, results.inner("tasks").inner(name), facts.inner(name)) for name in results.names("tasks")
+    }
+    model = manifest.inner("model")
+    kind = model.text_or_none("kind")
+    return RunData(
+        path=directory.path,
+        model=results.get("model", str),
+        kind=kind if kind in KINDS else "unstated",  # an endpoint or recorded answers: how they decode isn't known
+        fingerprint=results.get("fingerprint", str),
+        protocol=results.get("protocol", str),
+        commit=git.get("commit", str) if git else None,
+        dirty=bool(git and git.get("dirty", bool)),
+        date=session.get("ended", str),
+        tasks=tasks,
+        samples=_samples(directory.samples, tasks),
+    )
+
+
+def _finished(manifest: Fields, directory: RunDirectory) -> Fields:
+    """The last session of the manifest. Raises UsageError unless it is complete."""
+    sessions = manifest.get("sessions", list)
+    if not sessions:
+        raise manifest.wrong("sessions", "a list of at least one session")
+    last = Fields(sessions[-1], manifest.path, "sessions[-1].")
+    status = last.get("status", str)
+    if status != "complete":
+        raise UsageError(
+            f"the run {directory.path} is not finished ({status}): resume it with the command that began it"
+        )
+    return last
+
+
+def _task(name: str, fields: Fields, facts: Fields) -> Task:
+    metrics = {metric: _metric(fields.inner("metrics").inner(metric)) for metric in fields.names("metrics")}
+    headline = fields.get("headline", str)
+    if headline not in metrics:
+        raise fields.wrong("headline", f"one of the task's metrics ({', '.join(metrics)})")
+    counts = {kind: fields.get(kind, int) for kind in ("n", *STATUSES)}
+    if counts["n"] < 1 or counts["n"] != sum(counts[kind] for kind in STATUSES):
+        raise fields.wrong("n", "the sum of scored, failed, unparsed and empty, and at least 1")
+    scale = fields.get("scale", str)
+    if scale not in ("fraction", "points"):
+        raise fields.wrong("scale", "'fraction' or 'points'")
+    return Task(
+        name=name,
+        **counts,
+        headline=headline,
+        metrics=metrics,
+        scale=scale,
+        version=str(fields.value("version")),
+        forward_passes_per_sample=fields.number("forward_passes_per_sample"),
+        seconds_per_sample=fields.number("seconds_per_sample"),
+        settings=facts.get("settings", dict),
+        dataset_path=facts.get("dataset_path", str),
+        dataset_name=facts.text_or_none("dataset_name"),
+        split=facts.text_or_none("split"),
+        data_revision=_revision(facts),
+    )
+
+
+def _revision(facts: Fields) -> str | None:
+    """What pins the data: ``data_revision``, or a ``dataset_fingerprint`` that is a commit or a digest of the content.
+
+    The fingerprints that ``datasets`` makes up for local files change with the files' times, so they pin nothing.
+    """
+    fingerprint = facts.text_or_none("dataset_fingerprint")
+    pinned = fingerprint if fingerprint and re.fullmatch("local:.+|[0-9a-f]{40}", fingerprint) else None
+    return facts.text_or_none("data_revision") or pinned
+
+
+def _metric(fields: Fields) -> Metric:
+    low, high = (fields.number(end) if fields.has(end) else None for end in ("low", "high"))
+    return Metric(fields.number("value"), low, high, fields.text_or_none("method"))
+
+
+def _samples(path: Path, tasks: Mapping[str, Task]) -> dict[tuple[str, int], Sample]:
+    """Every sample by (task, doc_id); the counts must be those of results.json."""
+    samples: dict[tuple[str, int], Sample] = {}
+    for fields in _lines(path):
+        sample = _sample(fields)
+        if sample.identity in samples:
+            raise fields.wrong("doc_id", f"given once; {sample.task} {sample.doc_id} is there twice")
+        samples[sample.identity] = sample
+    found = dict.fromkeys(tasks, 0)
+    for task, _ in samples:
+        if task not in found:
+            raise UsageError(f"{path}: the task {task} is not in results.json: score the run again")
+        found[task] += 1
+    for name, count in found.items():
+        if count != tasks[name].n:
+            raise UsageError(f"{path}: {count} samples of {name}, but results.json says {tasks[name].n}: run it again")
+    return samples
+
+
+def _lines(path: Path) -> Iterator[Fields]:
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                where = f"line {number}: "
+                try:
+                    value = json.loads(line)
+                except ValueError as error:
+                    raise UsageError(f"{path}, line {number}: not valid JSON ({error})") from error
+                yield Fields(value, path, where)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} can't be read ({error}): is this a finished run directory?") from error
+
+
+def _sample(fields: Fields) -> Sample:
+    status = fields.get("status", str)
+    if status not in STATUSES:
+        raise fields.wrong("status", "one of " + ", ".join(STATUSES))
+    metrics = fields.inner("metrics")
+    return Sample(
+        task=fields.get("task", str),
+        doc_id=fields.get("doc_id", int),
+        prompt=fields.get("prompt", str),
+        target=fields.value("target"),
+        text=fields.get("text", str),
+        extracted=fields.text_or_none("extracted"),
+        status=status,
+        error=fields.text_or_none("error"),
+        category=fields.text_or_none("category"),
+        metrics={name: metrics.number(name) for name in fields.names("metrics")},
+        forward_passes=fields.get("forward_passes", int),
+        seconds=fields.number("seconds"),
+        tokens=len(fields.get("token_ids", list)),
+        stop_reason=fields.get("stop_reason", str),
+    )

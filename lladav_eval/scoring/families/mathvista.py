@@ -1,0 +1,187 @@
+"""MathVista.
+
+Official source: lupantech/MathVista, evaluation/extract_answer.py and calculate_score.py: an answer that already is a
+choice or a number stands as it is, from any other a judge extracts the answer; the extraction is brought to the type
+of the right answer and compared as text. A choice that is neither a letter nor "(B) ..." becomes the choice with the
+smallest edit distance. An empty extraction, which would become the shortest choice that way, is wrong here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from lladav_eval.errors import TaskError
+from lladav_eval.records import Score
+from lladav_eval.scoring.choice import extract_choice
+from lladav_eval.scoring.distance import levenshtein
+from lladav_eval.scoring.extract import after_cue, clean, is_empty
+from lladav_eval.scoring.judging import Judge, JudgeCall, prompt_template, unsettled
+from lladav_eval.scoring.registry import Scorer
+from lladav_eval.scoring.rows import (
+    LETTERS,
+    Protocol,
+    Row,
+    empty,
+    lettered,
+    list_of,
+    percent,
+    percent_by,
+    text_of,
+    verdict,
+)
+
+_BRACKETED = re.compile(r"\(([a-zA-Z])\)")
+_NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?|[-+]?\.\d+", re.ASCII)
+_LIST = re.compile(r"\[[^\[\]]*\]")
+_TYPES = ("integer", "float", "list", "text")
+
+
+def _kind(row: Row) -> tuple[str, list[str]]:
+    """(answer type, choices); choices are empty for a free-form question. Raises TaskError on an inconsistent row."""
+    answer_type = text_of(row, "answer_type")
+    if text_of(row, "question_type") == "multi_choice":
+        choices = list_of(row, "choices")
+        if text_of(row, "answer") not in choices:
+            raise TaskError(f"the answer {text_of(row, 'answer')!r} is outside the choices {choices}")
+        return answer_type, choices
+    if answer_type not in _TYPES:
+        raise TaskError(f"the answer_type must be one of {', '.join(_TYPES)}, not {answer_type!r}")
+    return answer_type, []
+
+
+def settled(row: Row, response: str) -> bool:
+    """Whether the official script takes a response as the extraction itself, without asking the judge."""
+    answer_type, choices = _kind(row)
+    if not response or response in choices:
+        return True
+    try:
+        if answer_type == "integer":
+            int(response)
+            return True
+        if answer_type == "float":
+            float(response)
+            return True
+    except ValueError:
+        pass
+    return False
+
+
+def normalise(row: Row, extraction: str) -> str | None:
+    """The extraction as an answer of the row's type; None where it can't be one."""
+    answer_type, choices = _kind(row)
+    if choices:
+        text = extraction.strip()
+        bracketed = _BRACKETED.search(text)
+        letter = bracketed.group(1).upper() if bracketed else text
+        options = dict(zip(LETTERS, choices, strict=False))
+        if letter in options:
+            return options[letter]
+        return min(choices, key=lambda choice: levenshtein(letter, choice))
+    try:
+        if answer_type == "integer":
+            return str(int(float(extraction)))
+        if answer_type == "float":
+            return str(round(float(extraction), int(float(text_of(row, "precision")))))
+    except (ValueError, OverflowError, TaskError):
+        return None
+    return extraction if answer_type == "list" else None
+
+
+def answer_rule(row: Row, extraction: str) -> Score:
+    """The official score of an extraction."""
+    details = {"answer_type": text_of(row, "answer_type")}
+    gold = text_of(row, "answer")
+    if is_empty(extraction):
+        _kind(row)
+        return empty(details)
+    answer = normalise(row, extraction)
+    return verdict(answer is not None and answer.strip() == gold.strip(), answer, details)
+
+
+def _reply(row: Row, prediction: str, replies: Sequence[str]) -> str | None:
+    """The extraction: the response itself where it is one, else the judge's first reply."""
+    response = prediction.strip()
+    if settled(row, response):
+        return response
+    return replies[0] if replies else None
+
+
+def next_call(row: Row, prediction: str, replies: Sequence[str]) -> JudgeCall | None:
+    """The extraction prompt, where the rule doesn't settle the answer."""
+    if _reply(row, prediction, replies) is not None:
+        return None
+    parts = (prompt_template("mathvista_extract"), text_of(row, "query"), prediction.strip())
+    return JudgeCall("extract", "\n\n".join((parts[0], f"{parts[1]}\n\n{parts[2]}", "Extracted answer: ")), 256)
+
+
+def score_judged(row: Row, prediction: str, replies: Sequence[str], doc_id: int) -> Score:
+    """The official score of a response, with the judge's replies."""
+    text_of(row, "answer")
+    extraction = _reply(row, prediction, replies)
+    return (
+        unsettled({"answer_type": text_of(row, "answer_type")}) if extraction is None else answer_rule(row, extraction)
+    )
+
+
+def _strict(row: Row, text: str) -> str | None:
+    """The answer read by rule alone, in the form of the row's answers; None if nothing unambiguous is there."""
+    answer_type, choices = _kind(row)
+    if choices:
+        options = lettered(choices)
+        letter = extract_choice(text, options)
+        return None if letter is None else options[letter]
+    tail = clean(after_cue(clean(text)))
+    if answer_type == "list":
+        lists = set(_LIST.findall(tail))
+        return lists.pop() if len(lists) == 1 else None
+    number = _number(tail)
+    if number is None:
+        return None
+    if answer_type == "integer":
+        return str(int(number)) if number == int(number) else str(number)
+    return normalise(row, str(number))
+
+
+def _number(text: str) -> float | None:
+    """The number after the last "=", else the only one of the text."""
+    _, equals, right = text.rpartition("=")
+    found = {float(number.replace(",", "")) for number in _NUMBER.findall(right if equals else text)}
+    number = found.pop() if len(found) == 1 else None
+    return number if number is not None and abs(number) < float("inf") else None
+
+
+def score(row: Row, prediction: str, protocol: Protocol, doc_id: int) -> Score:
+    """One answer. Under ``official``, with no judge: settled answers by rule, the others wait for the judge."""
+    if protocol == "official":
+        return score_judged(row, prediction, (), doc_id)
+    details = {"answer_type": text_of(row, "answer_type")}
+    gold = text_of(row, "answer").strip()
+    if is_empty(prediction):
+        _kind(row)
+        return empty(details)
+    answer = _strict(row, prediction)
+    same = answer is not None and "".join(answer.split()) == "".join(gold.split())
+    return verdict(same, answer, details)
+
+
+def aggregate(scores: Sequence[Score]) -> dict[str, float]:
+    """Accuracy over all questions, and by answer type."""
+    return {
+        "accuracy": percent(scores),
+        **{f"accuracy_{name}": value for name, value in percent_by(scores, "answer_type").items()},
+    }
+
+
+SCORERS = {
+    "mathvista": Scorer(
+        "mathvista",
+        ("choices", "answer", "question_type", "answer_type", "precision"),
+        score,
+        aggregate,
+        {"official": "accuracy", "strict": "accuracy"},
+        optional=("query",),
+        identity="pid",
+        judge=Judge("gpt-4o-mini", next_call, score_judged, takes_extractions=True),
+    )
+}

@@ -1,0 +1,50 @@
+"""MVBench and its 20 subtasks.
+
+Official source: OpenGVLab/Ask-Anything, check_ans of video_chat2/mvbench.ipynb: the first word of the answer, in lower
+case and without full stops, must be part of the right option's label "(a)", or contain it. A first word without any
+letter would be part of every label; it is unparsed here. The score of the group is the mean over the subtasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lladav_eval.errors import TaskError
+from lladav_eval.records import Score
+from lladav_eval.scoring.choice import extract_choice
+from lladav_eval.scoring.extract import is_empty
+from lladav_eval.scoring.registry import Scorer
+from lladav_eval.scoring.rows import Protocol, Row, empty, lettered, list_of, percent, text_of, verdict
+
+
+def score(row: Row, prediction: str, protocol: Protocol, doc_id: int) -> Score:
+    """One answer."""
+    options = lettered(list_of(row, "candidates"))
+    answer = text_of(row, "answer")
+    gold = next((letter for letter, content in options.items() if content == answer), None)
+    if gold is None:
+        raise TaskError(f"the answer {answer!r} is outside the candidates {list(options.values())}")
+    if is_empty(prediction):
+        return empty()
+    if protocol == "strict":
+        letter = extract_choice(prediction, options)
+        return verdict(letter == gold, letter)
+    word = prediction.strip().lower().split(" ")[0]
+    label = f"({gold.lower()})"
+    if not any(character.isalnum() for character in word):
+        return verdict(0, None)
+    said = next((letter for letter in options if word.replace(".", "") in f"({letter.lower()})"), None)
+    said = said or next((letter for letter in options if f"({letter.lower()})" in word), None)
+    return verdict(word.replace(".", "") in label or label in word, said)
+
+
+def aggregate(scores: Sequence[Score]) -> dict[str, float]:
+    """Accuracy over all questions of a subtask."""
+    return {"accuracy": percent(scores)}
+
+
+SCORERS = {
+    "mvbench": Scorer(
+        "mvbench", ("candidates", "answer"), score, aggregate, {"official": "accuracy", "strict": "accuracy"}
+    )
+}

@@ -1,0 +1,293 @@
+"""Are two mathematical answers the same? Text -> expression -> equality by SymPy, without eval, within bounded work.
+
+(math-verify would be the natural choice, but the releases that work need another ANTLR than lmms-eval pins.)
+Expressions are read by a small parser of our own: numbers, + - * / ^, brackets, LaTeX's frac and sqrt, pi, degrees,
+the common functions, single-letter variables. What it can't read is compared as text.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from lladav_eval.scoring.extract import after_cue, clean, fold
+
+MAX_LENGTH = 200
+"""Longer texts are no final answers."""
+MAX_NAME = 12
+"""What stands before "=" is a name (``f(x)``) up to this length."""
+MAX_GROWTH = 256
+"""Limit on the product of all exponents of an expression; ``exp`` and a variable exponent count as 64 and 16."""
+_TOLERANCE = 1e-9
+_BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_UNIT = re.compile(
+    r"(?<=[\d)}°π])\s*(?:\\?[%°$]|\^?\\circ|degrees?|(?:\\(?:text|mathrm)\s*\{)?\s*(?:square |sq\.? |cubic )?"
+    r"(?:mm|cm|dm|km|m|in|ft|yd|mi|inch(?:es)?|f(?:oo|ee)t|met(?:re|er)s?|miles?|yards?|units?|kg|g|s|h|hours?|minutes?"
+    r"|seconds?)(?:\^?\{?[23]\}?|²|³)?\s*\}?)\s*$",
+    re.IGNORECASE,
+)
+_TOKEN = re.compile(
+    r"\s*(?:(?P<number>\d+\.?\d*|\.\d+)|(?P<command>\\[a-zA-Z]+|sqrt|sin|cos|tan|log|ln|exp|pi)"
+    r"|(?P<letter>[a-zA-Zα-ωΑ-Ω√])|(?P<sign>\*\*|[-+*/^(){}\[\]×·÷!|_²³°]))"
+)
+_FUNCTIONS = {"sin": "sin", "cos": "cos", "tan": "tan", "log": "log", "ln": "log", "exp": "exp", "sqrt": "sqrt"}
+_FRACTIONS = frozenset(("\\frac", "\\dfrac", "\\tfrac"))
+_PRODUCT = frozenset(("*", "×", "·", "\\times", "\\cdot"))
+_QUOTIENT = frozenset(("/", "÷", "\\div"))
+_SILENT = re.compile(r"\\(?:left|right|displaystyle|,|;|!|:| )|\\[()\[\]]|\$|~")
+
+
+class _Unreadable(Exception):
+    """The text is no expression of the kinds known here."""
+
+
+def final_answer(text: str) -> str | None:
+    """The final answer of a solution: the last \\boxed{...}, else what follows the last "answer is" or "answer:"
+    (its first line), else the whole text if it is short; None if that leaves nothing.
+
+    >>> final_answer("So $x = 4$. The answer is: 4 cm.")
+    '4 cm'
+    """
+    boxed = _last_boxed(text)
+    if boxed is not None:
+        return clean(boxed) or None
+    tail = after_cue(text)
+    if tail is not text and len(tail) < len(text):
+        lines = tail.strip().splitlines()
+        return (clean(lines[0]) or None) if lines else None
+    whole = clean(text)
+    return whole if 0 < len(whole) <= MAX_LENGTH else None
+
+
+def _last_boxed(text: str) -> str | None:
+    """The content of the last \\boxed{...} whose braces close."""
+    for match in reversed(list(_BOXED.finditer(text))[-8:]):
+        depth = 1
+        for place in range(match.end(), min(len(text), match.end() + 2 * MAX_LENGTH)):
+            depth += {"{": 1, "}": -1}.get(text[place], 0)
+            if not depth:
+                return text[match.end() : place]
+    return None
+
+
+def math_equal(answer: str, gold: str) -> bool:
+    """Whether two answers mean the same: as text, as number (units aside), as expression, or part by part.
+
+    >>> math_equal("\\\\frac{1}{2}", "0.5"), math_equal("x=3", "3"), math_equal("(-2,1]", "(-2,1)")
+    (True, True, False)
+    """
+    first, second = _plain(answer), _plain(gold)
+    if not first or not second or max(len(first), len(second)) > MAX_LENGTH:
+        return False
+    if "".join(first.split()).casefold() == "".join(second.split()).casefold():
+        return True
+    first_parts, second_parts = _parts(first), _parts(second)
+    if len(first_parts) != len(second_parts):
+        return False
+    if len(first_parts) > 1:
+        return _brackets(first) == _brackets(second) and all(map(math_equal, first_parts, second_parts))
+    if "=" in first or "=" in second:
+        return _same_equation(first, second)
+    return _same_value(first, second)
+
+
+def _plain(text: str) -> str:
+    """Folded text without layout commands, thousands commas and a final full stop."""
+    text = _SILENT.sub(" ", fold(text)).replace("−", "-")
+    text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
+    return clean(text).removesuffix(".").strip()
+
+
+def _brackets(text: str) -> tuple[str, str]:
+    """The brackets around a list, "" for none."""
+    return text[0] if text[0] in "([{" else "", text[-1] if text[-1] in ")]}" else ""
+
+
+def _parts(text: str) -> list[str]:
+    """The parts of a pair, an interval or a list: split at the commas outside inner brackets."""
+    inner = text[1:-1] if text[0] in "([{" and text[-1] in ")]}" else text
+    parts, depth, start = [], 0, 0
+    for place, character in enumerate(inner):
+        depth += {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}.get(character, 0)
+        if character == "," and depth == 0:
+            parts.append(inner[start:place].strip())
+            start = place + 1
+    return [*parts, inner[start:].strip()] if parts else [text]
+
+
+def _same_equation(first: str, second: str) -> bool:
+    """``x = 3`` equals ``3``; two equations are equal if both sides are."""
+    sides = [[side.strip() for side in text.split("=")] for text in (first, second)]
+    if len(sides[0]) == len(sides[1]):
+        return all(_same_value(*pair) for pair in zip(*sides, strict=True))
+    if any(len(each) > 1 and len(each[0]) > MAX_NAME for each in sides):
+        return False
+    return _same_value(sides[0][-1], sides[1][-1])
+
+
+def _unit(text: str) -> tuple[str, str]:
+    """(text without its unit, unit in one spelling or "")."""
+    match = _UNIT.search(text)
+    if match is None:
+        return text, ""
+    unit = re.sub(r"\\(?:text|mathrm)|[{}^\\\s]", "", match.group()).casefold()
+    return text[: match.start()], "°" if unit in ("circ", "degree", "degrees") else unit
+
+
+def _same_value(first: str, second: str) -> bool:
+    (first, unit), (second, other) = _unit(first), _unit(second)
+    if unit and other and unit != other:
+        return False
+    try:
+        return _equal(_read(first), _read(second))
+    except (_Unreadable, ArithmeticError, ValueError, TypeError, RecursionError):
+        return False
+
+
+def _equal(first: Any, second: Any) -> bool:
+    """Equality of two SymPy expressions: exact where it shows, else numerically at fixed points."""
+    if first == second:
+        return True
+    names = sorted(first.free_symbols | second.free_symbols, key=str)
+    if first.free_symbols != second.free_symbols:
+        return False
+    for point in range(1 if not names else 3):
+        values = {name: (7 + 5 * point + 3 * place) / (11.0 + point) for place, name in enumerate(names)}
+        one, other = (complex(side.evalf(25, subs=values)) for side in (first, second))
+        if not abs(one - other) <= _TOLERANCE * max(1.0, abs(other)):
+            return False
+    return True
+
+
+def _read(text: str) -> Any:
+    """A SymPy expression. Raises _Unreadable."""
+    tokens, place = [], 0
+    text = text.strip()
+    while place < len(text):
+        match = _TOKEN.match(text, place)
+        if match is None:
+            raise _Unreadable
+        tokens.append(match.group().strip())
+        place = match.end()
+    reader = _Reader(tokens)
+    value = reader.sum()
+    if reader.left():
+        raise _Unreadable
+    return value
+
+
+class _Reader:
+    """Recursive descent over the tokens of one expression."""
+
+    def __init__(self, tokens: list[str]) -> None:
+        import sympy  # type: ignore[import-untyped]  # slow to import
+
+        self._sympy = sympy
+        self._tokens = tokens
+        self._place = 0
+        self._depth = 0
+        self._growth = 1.0
+
+    def _grow(self, factor: float) -> None:
+        """Keeps numbers small enough to be computed: 9^9^9^9 is refused, not tried."""
+        self._growth *= max(1.0, factor)
+        if not self._growth <= MAX_GROWTH:
+            raise _Unreadable
+
+    def left(self) -> bool:
+        """Whether tokens remain."""
+        return self._place < len(self._tokens)
+
+    def _peek(self) -> str:
+        return self._tokens[self._place] if self.left() else ""
+
+    def _take(self, expected: str = "") -> str:
+        token = self._peek()
+        if not token or (expected and token != expected):
+            raise _Unreadable
+        self._place += 1
+        return token
+
+    def sum(self) -> Any:
+        self._depth += 1
+        if self._depth > 30:
+            raise _Unreadable
+        negative = False
+        while self._peek() in ("+", "-"):
+            negative ^= self._take() == "-"
+        value = self._product()
+        value = -value if negative else value
+        while self._peek() in ("+", "-"):
+            sign = self._take()
+            term = self._product()
+            value = value + term if sign == "+" else value - term
+        self._depth -= 1
+        return value
+
+    def _product(self) -> Any:
+        value = self._power()
+        while self.left() and self._peek() not in ("+", "-", ")", "}", "]"):
+            if self._peek() in _QUOTIENT:
+                self._take()
+                value = value / self._signed()
+            elif self._peek() in _PRODUCT:
+                self._take()
+                value = value * self._signed()
+            else:
+                value = value * self._power()
+        return value
+
+    def _signed(self) -> Any:
+        if self._peek() == "-":
+            self._take()
+            return -self._power()
+        return self._power()
+
+    def _power(self) -> Any:
+        base = self._atom()
+        while self._peek() in ("^", "**", "²", "³", "°"):
+            token = self._take()
+            if token == "°":
+                continue
+            exponent = self._sympy.Integer("²³".index(token) + 2) if token in "²³" else self._exponent()
+            self._grow(float(abs(exponent.evalf(10))) if exponent.is_number else 16)
+            base = base**exponent
+        return base
+
+    def _exponent(self) -> Any:
+        if self._peek() == "-":
+            self._take()
+            return -self._atom()
+        if self._peek() == "\\circ":
+            self._take()
+            return self._sympy.Integer(1)
+        return self._atom()
+
+    def _atom(self) -> Any:
+        token = self._take()
+        if token[0].isdigit() or token[0] == ".":
+            return self._sympy.Rational(token)
+        if token in ("(", "[", "{"):
+            value = self.sum()
+            self._take({"(": ")", "[": "]", "{": "}"}[token])
+            return value
+        if token in _FRACTIONS:
+            return self._argument() / self._argument()
+        if token in ("√", "sqrt", "\\sqrt"):
+            root = self._sympy.Integer(2)
+            if token == "\\sqrt" and self._peek() == "[":
+                root = self._atom()
+            return self._argument() ** (1 / root)
+        if token in ("pi", "\\pi", "π"):
+            return self._sympy.pi
+        name = token.removeprefix("\\")
+        if name in _FUNCTIONS:
+            self._grow(64 if name == "exp" else 1)
+            return getattr(self._sympy, _FUNCTIONS[name])(self._argument())
+        if len(name) == 1 and name.isalpha():
+            return self._sympy.Symbol(name)
+        raise _Unreadable
+
+    def _argument(self) -> Any:
+        """{...}, (...), or the next number or letter."""
+        return self._atom()

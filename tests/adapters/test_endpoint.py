@@ -1,0 +1,214 @@
+"""``openai:`` models against a real server on this machine that is slow, overloaded, broken and rude."""
+
+from __future__ import annotations
+
+import base64
+import io
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chat_server import Behaviour, completion, serve
+from PIL import Image
+
+from lladav_eval.adapters.chat_client import Endpoint, Patience
+from lladav_eval.adapters.endpoint import EndpointAnswerer
+from lladav_eval.adapters.models import resolve_model
+from lladav_eval.errors import EnvironmentError_, SettingError, UsageError
+from lladav_eval.records import Generation, Question, Request, SamplingParams
+
+PARAMS = SamplingParams(16, 16, 16, stop=("\n",))
+QUICK = Patience(attempts=4, first_wait=0.01, longest_wait=0.3, timeout=0.5)
+SECRET = "sk-very-secret-0123456789"
+
+
+def asked(url: str, requests: list[Request], params: SamplingParams = PARAMS, concurrency: int = 4) -> list[Generation]:
+    model = EndpointAnswerer(Endpoint("toy", url), concurrency, QUICK)
+    return model.answer([Question("t", index, request, params) for index, request in enumerate(requests)])
+
+
+@pytest.fixture(autouse=True)
+def _key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+
+
+def test_text_usage_and_latency_are_recorded() -> None:
+    with serve() as server:
+        answer = asked(server.url, [Request("Is it?")])[0]
+        request = server.requests[0]
+    assert (answer.text, answer.status, answer.stop_reason) == ("Yes", "ok", "stop")
+    assert (answer.prompt_tokens, answer.output_tokens) == (11, 3)
+    assert 0 < answer.seconds < 5
+    assert request["path"] == "/v1/chat/completions"
+    assert request["messages"] == [{"role": "user", "content": "Is it?"}]
+    assert (request["model"], request["max_tokens"], request["temperature"]) == ("toy", 16, 0.0)
+    assert request["stop"] == ["\n"]
+
+
+def test_images_and_frames_travel_as_data_urls_in_place(tmp_path: Path) -> None:
+    first, second = Image.new("RGBA", (5, 4), (255, 0, 0, 255)), Image.new("L", (3, 3), 7)
+    frames = tuple(Image.new("RGB", (8, 8), (value, 0, 0)) for value in (0, 100, 200))
+    with serve() as server:
+        asked(
+            server.url,
+            [Request("left <image> right <image>", (first, second)), Request("Which way?", video=frames, num_frames=3)],
+            concurrency=1,
+        )
+        contents = [request["messages"][0]["content"] for request in server.requests]
+    assert [part["type"] for part in contents[0]] == ["text", "image_url", "text", "image_url"]
+    assert [part["type"] for part in contents[1]] == ["image_url"] * 3 + ["text"]
+    kind, data = contents[0][1]["image_url"]["url"].split(";base64,")
+    image = Image.open(io.BytesIO(base64.b64decode(data)))
+    assert (kind, image.size, image.getpixel((0, 0))) == ("data:image/png", (5, 4), (255, 0, 0))
+    assert contents[1][0]["image_url"]["url"].startswith("data:image/jpeg;base64,")
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    ["slow", "cut", "invalid", "unlike", (429, {}, ""), (500, {}, "oops"), (503, {"Retry-After": "0"}, "")],
+    ids=str,
+)
+def test_passing_trouble_is_waited_out(trouble: Behaviour) -> None:
+    with serve(trouble, trouble) as server:
+        answers = asked(server.url, [Request("Is it?")])
+        assert [answer.text for answer in answers] == ["Yes"]
+        assert len(server.requests) == 3
+
+
+def test_waits_grow_and_follow_retry_after() -> None:
+    patience = Patience(first_wait=1.0, longest_wait=60.0)
+    for attempt, base in enumerate((1, 2, 4, 8)):
+        assert [patience.pause(attempt, None, share) for share in (0, 1)] == [base, base * 1.25]
+    assert patience.pause(0, 7.0, 1.0) == 8.75
+    assert patience.pause(30, None, 1.0) == 75
+    with serve((429, {"Retry-After": "0.25"}, "")) as server:
+        asked(server.url, [Request("Is it?")])
+        assert server.times[1] - server.times[0] >= 0.25
+
+
+def test_lasting_trouble_fails_the_sample_and_spares_the_others() -> None:
+    def respond(body: dict[str, Any]) -> str:
+        if "bad" in body["messages"][0]["content"]:
+            raise RuntimeError  # the connection is cut
+        return "fine"
+
+    with serve(respond=respond) as server:
+        answers = asked(server.url, [Request("good"), Request("bad"), Request("good")])
+    assert [answer.status for answer in answers] == ["ok", "failed", "ok"]
+    assert "4 attempts" in (answers[1].error or "")
+
+
+def test_a_refused_request_fails_alone_and_at_once() -> None:
+    with serve((400, {}, f"context too long for {SECRET}")) as server:
+        answers = asked(server.url, [Request("long"), Request("short")], concurrency=1)
+        assert [answer.status for answer in answers] == ["failed", "ok"]
+        assert len(server.requests) == 2
+    assert "context too long" in (answers[0].error or "")
+    assert SECRET not in (answers[0].error or "")
+
+
+def test_a_filtered_answer_is_a_failure_and_a_cut_one_is_not() -> None:
+    filtered, cut = (200, {}, completion(None, "content_filter")), (200, {}, completion("long", "length"))
+    with serve(filtered, cut) as server:
+        answers = asked(server.url, [Request("a"), Request("b")], concurrency=1)
+    assert [answer.status for answer in answers] == ["failed", "ok"]
+    assert "content_filter" in (answers[0].error or "")
+    assert answers[1].stop_reason == "length"
+
+
+def test_stop_strings_hold_even_where_the_endpoint_ignores_them() -> None:
+    params = SamplingParams(8, 8, 8, stop=("a", "b", "c", "d", "END"))
+    with serve(respond=lambda body: "x END y") as server:
+        assert asked(server.url, [Request("q")], params)[0].text == "x"
+        assert server.requests[0]["stop"] == ["a", "b", "c", "d"]
+
+
+def test_a_model_that_wants_the_other_length_name_gets_it() -> None:
+    refusal = (400, {}, "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.")
+    with serve(refusal) as server:
+        answers = asked(server.url, [Request("a"), Request("b")], concurrency=1)
+        assert [answer.text for answer in answers] == ["Yes", "Yes"]
+        assert [("max_tokens" in r, "max_completion_tokens" in r) for r in server.requests] == [
+            (True, False),
+            (False, True),
+            (False, True),
+        ]
+
+
+def test_requests_are_in_flight_together_up_to_the_bound() -> None:
+    def respond(body: dict[str, Any]) -> str:
+        time.sleep(0.1)
+        return str(body["messages"][0]["content"])
+
+    with serve(respond=respond) as server:
+        answers = asked(server.url, [Request(str(number)) for number in range(9)], concurrency=3)
+        assert server.most_in_flight == 3
+    assert [answer.text for answer in answers] == [str(number) for number in range(9)]
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "error", "message"),
+    [
+        ((401, {}, SECRET), EnvironmentError_, "the key is refused"),
+        ((404, {}, ""), UsageError, "no such address or model"),
+        ((429, {}, ""), EnvironmentError_, "no usable reply in 4 attempts"),
+    ],
+    ids=["key", "address", "rate"],
+)
+def test_what_no_sample_can_help_stops_the_run(
+    behaviour: Behaviour, error: type[Exception], message: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        serve(*[behaviour] * 50) as server,
+        caplog.at_level(logging.DEBUG),
+        pytest.raises(error, match=message) as caught,
+    ):
+        asked(server.url, [Request("a")])
+    assert SECRET not in str(caught.value)
+    assert SECRET not in caplog.text
+
+
+def test_an_address_where_nobody_listens_stops_the_run() -> None:
+    with serve() as server:
+        url = server.url
+    with pytest.raises(EnvironmentError_, match="no usable reply in 4 attempts"):
+        asked(url, [Request("a")])
+
+
+def test_the_key_goes_into_the_header_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serve() as server:
+        model = EndpointAnswerer(Endpoint("toy", server.url), 1, QUICK)
+        model.answer([Question("t", 0, Request("a"), PARAMS)])
+        assert server.keys == [f"Bearer {SECRET}"]
+        shown = model.name + model.fingerprint + str(model.description()) + repr(vars(model))
+        assert SECRET not in shown
+        monkeypatch.delenv("OPENAI_API_KEY")
+        model.answer([Question("t", 0, Request("a"), PARAMS)])
+        assert server.keys[1] is None
+
+
+@pytest.mark.parametrize("address", ["http://user:pw@host/v1", "http://host/v1?key=pw", "http://host/v1#pw"])
+def test_addresses_with_secrets_are_refused_without_repeating_them(address: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve_model(f"openai:toy@{address}")
+    assert "pw" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["toy", "@http://host", "toy@ftp://host", "toy@http://", "toy@http://host:99999999"])
+def test_what_is_no_endpoint_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="MODEL@URL"):
+        resolve_model(f"openai:{text}")
+
+
+def test_the_name_leads_here_and_settings_are_checked() -> None:
+    model = resolve_model("openai:org/toy@http://127.0.0.1:9/v1/chat/completions", batch_size=3)
+    assert isinstance(model, EndpointAnswerer)
+    assert model.fingerprint == "openai/org/toy@http://127.0.0.1:9/v1"
+    with pytest.raises(SettingError, match="diffusion"):
+        model.answer([Question("t", 0, Request("a"), SamplingParams(4, 4, 4, suffix="x"))])
+    with pytest.raises(SettingError, match="--device"):
+        resolve_model("openai:toy@http://host", device="cpu")
+    with pytest.raises(SettingError, match="network"):
+        resolve_model("openai:toy@http://host", offline=True)

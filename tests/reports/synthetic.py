@@ -1,0 +1,141 @@
+"""Small finished runs on disk, written through the real store, manifest and aggregation, without a model."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lladav_eval.records import RunSpec, Score
+from lladav_eval.runs import manifest
+from lladav_eval.runs.store import RunDirectory
+from lladav_eval.scoring.aggregate import Scale, count, summarise
+
+HOSTILE = (
+    "[red]x[/red] \x1b[31m\x1b]0;title\x07 | <script>alert('x')</script> [a](javascript:b) `code` \u202eevil\n"
+    "::error title=x::stop\r\n# head\n=cmd|' /C calc'!A0 $x$ @someone 100% \\input{/etc/passwd} "
+    "]]> &amp; \x00 </details>"
+)
+
+
+@dataclass
+class Sheet:
+    """One task of a run: a value per sample."""
+
+    values: Sequence[float]
+    metric: str = "accuracy"
+    scale: Scale = "fraction"
+    categories: Sequence[str | None] | None = None
+    texts: Mapping[int, str] = field(default_factory=dict)
+    statuses: Mapping[int, str] = field(default_factory=dict)
+    targets: Mapping[int, str] = field(default_factory=dict)
+    prompts: Mapping[int, str] = field(default_factory=dict)
+    more_metrics: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    doc_ids: Sequence[int] | None = None
+    version: str = "1.0"
+    settings: Mapping[str, Any] = field(default_factory=lambda: {"gen_length": 2, "steps": 2})
+    data_revision: str | None = None
+    seconds: float = 0.5
+    forward_passes: int = 4
+
+
+@dataclass(frozen=True)
+class Model:
+    """What the manifest asks of an answerer."""
+
+    name: str
+    kind: str
+    fingerprint: str = "weights-1"
+
+    def description(self) -> dict[str, Any]:
+        return {"kind": self.kind, "dtype": "float32", "device": "cpu"}
+
+    def answer(self, questions: Sequence[Any]) -> list[Any]:
+        raise NotImplementedError
+
+
+def write_run(
+    path: Path,
+    tasks: Mapping[str, Sheet],
+    model: str = "toy",
+    kind: str = "diffusion",
+    protocol: Any = "strict",
+    status: str = "complete",
+) -> Path:
+    """A finished run; tasks by their name without prefix."""
+    named = {f"lladav_{name}": sheet for name, sheet in tasks.items()}
+    directory = RunDirectory(path)
+    directory.create()
+    spec = RunSpec(
+        tasks=tuple(named), model="openai:m@https://user:hunter2@example.org/?token=hidden", protocol=protocol
+    )
+    facts = {name: _facts(sheet) for name, sheet in named.items()}
+    answerer = Model(model, kind)
+    record = manifest.begin(spec, answerer, facts, None)
+    directory.write_json(directory.manifest, manifest.end(record, status))
+    directory.write_lines(directory.samples, (row for name, sheet in named.items() for row in _rows(name, sheet)))
+    results = {
+        "schema": 1,
+        "model": model,
+        "fingerprint": answerer.fingerprint,
+        "protocol": protocol,
+        "code": {"git": {"commit": "0123456789abcdef", "dirty": False}},
+        "tasks": {name: _summary(sheet) for name, sheet in named.items()},
+    }
+    directory.write_json(directory.results, results)
+    return path
+
+
+def _facts(sheet: Sheet) -> dict[str, Any]:
+    return {
+        "version": sheet.version, "dataset_path": "parquet", "dataset_name": None, "split": "test",
+        "dataset_fingerprint": "changes with the file's time", "rows": len(sheet.values), "n": len(sheet.values),
+        "scale": sheet.scale, "settings": dict(sheet.settings), "data_revision": sheet.data_revision,
+    }  # fmt: skip
+
+
+def _status(sheet: Sheet, index: int) -> str:
+    return sheet.statuses.get(index, "scored")
+
+
+def _rows(name: str, sheet: Sheet) -> list[dict[str, Any]]:
+    rows = []
+    for index, value in enumerate(sheet.values):
+        status = _status(sheet, index)
+        text = sheet.texts.get(index, "A" if value else "B")
+        rows.append(
+            {
+                "task": name, "doc_id": sheet.doc_ids[index] if sheet.doc_ids else index, "key": f"{index:032x}",
+                "prompt": sheet.prompts.get(index, f"question {index}"), "target": sheet.targets.get(index, "A"),
+                "text": text, "extracted": text if status == "scored" else None, "status": status,
+                "error": "no picture" if status == "failed" else None,
+                "category": sheet.categories[index] if sheet.categories else None,
+                "metrics": {sheet.metric: value, **{m: v[index] for m, v in sheet.more_metrics.items()}},
+                "token_ids": [1, 2], "forward_passes": sheet.forward_passes, "stop_reason": "length",
+                "seconds": sheet.seconds,
+            }
+        )  # fmt: skip
+    return rows
+
+
+def _summary(sheet: Sheet) -> dict[str, Any]:
+    scores: list[Score] = []
+    for index, value in enumerate(sheet.values):
+        status: Any = _status(sheet, index)
+        scores.append(Score(value, None, status))
+    metrics = {sheet.metric: sheet.values, **sheet.more_metrics}
+    kept = [index for index in range(len(sheet.values)) if _status(sheet, index) != "failed"]
+    failed = len(sheet.values) - len(kept)
+    summaries = {
+        name: dataclasses.asdict(
+            summarise(name, [values[i] for i in kept], failed, sheet.scale, lambda items: sum(items) / len(items), list)
+        )
+        for name, values in metrics.items()
+    }
+    return {
+        **dataclasses.asdict(count(scores)), "version": sheet.version, "headline": sheet.metric, "metrics": summaries,
+        "scale": sheet.scale, "forward_passes_per_sample": float(sheet.forward_passes),
+        "seconds_per_sample": sheet.seconds,
+    }  # fmt: skip

@@ -1,0 +1,168 @@
+"""The leaderboard: runs beside published scores, everything told, nothing merged; and the committed one is fresh."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from markdown_it import MarkdownIt
+from reports.synthetic import HOSTILE, Sheet, write_run
+
+from lladav_eval.cli import main
+from lladav_eval.reports.leaderboard import Cell, Entry, Leaderboard, build
+from lladav_eval.reports.leaderboard_formats import FORMATS, as_card, as_csv, as_html, as_json, as_latex, as_markdown
+from lladav_eval.reports.load import load_run
+from lladav_eval.reports.reference import load_references
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMITTED = ROOT / "results" / "leaderboard.md"
+VALUES = [1.0] * 60 + [0.0] * 40
+
+
+def entry(board: Leaderboard, **wanted: object) -> Entry:
+    (found,) = [item for item in board.entries if all(getattr(item, name) == value for name, value in wanted.items())]
+    return found
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Leaderboard:
+    sheets = {"mmmu": Sheet(VALUES), "own_task": Sheet(VALUES, statuses={99: "failed"})}
+    return build([load_run(write_run(tmp_path / "mine", sheets, model="my model"))], load_references())
+
+
+def test_the_committed_leaderboard_is_fresh() -> None:
+    """Stale? `make leaderboard` writes it again."""
+    baselines = sorted(path.parent for path in (ROOT / "results" / "baselines").glob("*/manifest.json"))
+    fresh = as_markdown(build([load_run(path) for path in baselines], load_references()))
+    assert COMMITTED.read_text(encoding="utf-8") == fresh, "results/leaderboard.md is stale: make leaderboard"
+
+
+def test_a_run_stands_beside_the_paper(board: Leaderboard) -> None:
+    mine = entry(board, model="my model")
+    cell = mine.cells["mmmu"]
+    assert (cell.value, cell.n, cell.delta, cell.best) == (60.0, 100, pytest.approx(60.0 - 48.6), True)
+    assert cell.low is not None
+    assert cell.low < 60 < (cell.high or 0)
+    assert (mine.protocol, mine.commit, mine.ours) == ("strict", "0123456789", True)
+    assert mine.cells["own_task"].delta is None
+    kinds = [item.kind for item in board.entries]
+    assert kinds == sorted(kinds, key=["autoregressive", "diffusion", "hybrid"].index)
+    diffusion = [item.model for item in board.entries if item.kind == "diffusion"]
+    assert diffusion[:2] == ["my model", "LLaDA-V"]
+
+
+def test_the_best_of_a_column_is_marked_once(board: Leaderboard) -> None:
+    for columns in board.sections.values():
+        for column in columns:
+            cells = [item.cells[column] for item in board.entries if column in item.cells]
+            known = [cell for cell in cells if cell.value is not None]
+            best = max(cell.value or 0 for cell in known)
+            assert all(cell.best == (cell.value == best and len(known) > 1) for cell in known), column
+
+
+def test_the_same_model_by_other_sources_is_another_line(board: Leaderboard) -> None:
+    values = {(item.protocol, item.source): item.cells["mathvista"].printed for item in board.entries
+              if item.model == "LLaDA-V" and "mathvista" in item.cells}  # fmt: skip
+    assert len(values) == 7
+    assert set(values.values()) == {"50.6", "52.4", "55.10", "59.2", "59.7"}
+    listed = entry(board, model="LLaDA-V", source="wizwand.com/paper/68fa79101e209131cea7bebe")
+    assert (listed.cells["mme"].value, listed.cells["mme"].delta) == (2000, 2.0)
+    assert listed.cells["pope"] == Cell(None, "", "accuracy", note="listed without a value")
+
+
+def test_both_protocols_of_a_run_are_two_lines(tmp_path: Path) -> None:
+    sheet = Sheet(VALUES, metric="official", more_metrics={"strict": [0.0] * 50 + [1.0] * 50})
+    board = build([load_run(write_run(tmp_path / "r", {"mmmu": sheet}))], [])
+    assert {item.protocol: item.cells["mmmu"].value for item in board.entries} == {"official": 60.0, "strict": 50.0}
+
+
+def test_parts_of_mme_find_their_columns(tmp_path: Path) -> None:
+    parts = {"perception": [7.0, 7.0], "cognition": [3.0, 3.0]}
+    sheet = Sheet([10.0, 10.0], metric="total", scale="points", more_metrics=parts)
+    board = build([load_run(write_run(tmp_path / "r", {"mme": sheet}))], load_references())
+    mine = entry(board, model="toy")
+    assert {name: cell.value for name, cell in mine.cells.items()} == {
+        "mme": 10, "mme perception": 7, "mme cognition": 3,
+    }  # fmt: skip
+    assert mine.cells["mme"].delta == 10 - 1998
+
+
+def test_every_number_is_in_every_format(board: Leaderboard) -> None:
+    rows = list(csv.DictReader(io.StringIO(as_csv(board))))
+    scores = json.loads(as_json(board))["scores"]
+    numbers = sum(len(item.cells) for item in board.entries)
+    assert len(rows) == len(scores) == numbers
+    (mine,) = [row for row in rows if row["column"] == "mmmu" and row["confidence"] == "ours"]
+    assert (mine["n"], mine["protocol"], mine["commit"], mine["best"]) == ("100", "strict", "0123456789", "True")
+    assert mine["date"].startswith("20")
+    for text in (as_markdown(board), as_latex(board), as_html(board)):
+        for part in ("60.0", "n = 100", "+11.4 to paper", "55.10", "0123456789", "1 of 100 samples failed"):
+            assert part in text
+        assert "listed without a value" in text
+
+
+def test_latex_is_booktabs(board: Leaderboard) -> None:
+    text = as_latex(board)
+    assert text.count("\\toprule") == text.count("\\midrule") == text.count("\\bottomrule") == len(board.sections)
+    assert text.count("\\begin{") == text.count("\\end{")
+    for table in re.findall(r"\\toprule\n(.*?)\\bottomrule", text, re.DOTALL):
+        lines = [line for line in table.splitlines() if line.endswith("\\\\")]
+        assert len({len(re.findall(r"(?<!\\)&", line)) for line in lines}) == 1
+
+
+def test_hostile_names_stay_text(tmp_path: Path) -> None:
+    sheets = {"a": Sheet(VALUES)}
+    board = build([load_run(write_run(tmp_path / "r", sheets, model=HOSTILE, kind="hybrid"))], load_references())
+    page = as_html(board)
+    assert "<script" not in page
+    assert page.count("<table") == len(board.sections)
+    markdown = as_markdown(board)
+    shown = MarkdownIt("commonmark").enable("table").render(markdown)
+    assert shown.count("<table>") == len(board.sections)
+    assert not re.search("<(script|a |img|code)", shown)
+    assert shown.count("<h1>") == 1
+    assert "\\input{" not in as_latex(board)
+    (row,) = [row for row in csv.DictReader(io.StringIO(as_csv(board))) if row["confidence"] == "ours"]
+    assert "\x1b" not in row["model"]
+    (again,) = [r for r in csv.DictReader(io.StringIO(as_csv(build(
+        [load_run(write_run(tmp_path / "s", sheets, model="=1+1"))], [])))) if r["confidence"] == "ours"]  # fmt: skip
+    assert again["model"] == "'=1+1"
+    for text in (markdown, page, as_latex(board), as_csv(board), as_json(board)):
+        assert "\x1b" not in text
+        assert "\x00" not in text
+
+
+def test_the_card_is_what_the_hub_reads(tmp_path: Path) -> None:
+    from huggingface_hub.repocard_data import model_index_to_eval_results
+
+    sheets = {"a": Sheet(VALUES, data_revision="abc"), "b": Sheet([0.5, 0.25], metric="anls")}
+    text = as_card([load_run(write_run(tmp_path / "r", sheets, model=HOSTILE))])
+    name, results = model_index_to_eval_results(yaml.safe_load(text)["model-index"])
+    assert name == HOSTILE
+    assert {result.dataset_name: (result.metric_type, result.metric_value) for result in results} == {
+        "a": ("accuracy", 60.0), "b": ("anls", 37.5),
+    }  # fmt: skip
+    (first, _) = results
+    assert first.dataset_revision == "abc"
+    assert first.metric_args["n"] == 100
+    assert first.metric_args["protocol"] == "strict"
+    assert set(first.metric_args) == {"n", "failed", "interval_95", "protocol", "commit", "date"}
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = write_run(tmp_path / "mine", {"a": Sheet(VALUES)})
+    other = write_run(tmp_path / "other", {"a": Sheet(VALUES)}, model="other")
+    for name in FORMATS:
+        assert main.invoke(["leaderboard", str(run), "--format", name]) == 0
+        assert "59.7" in capsys.readouterr().out
+    assert main.invoke(["leaderboard", str(run), "--format", "card", "--out", str(tmp_path / "x" / "card.yaml")]) == 0
+    assert "model-index" in (tmp_path / "x" / "card.yaml").read_text()
+    assert main.invoke(["leaderboard", str(run), str(other), "--format", "card"]) == 2
+    assert main.invoke(["leaderboard", "--format", "card"]) == 2
+    assert main.invoke(["leaderboard", str(tmp_path)]) == 2
+    assert "manifest.json" in capsys.readouterr().err

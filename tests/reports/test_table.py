@@ -1,0 +1,68 @@
+"""The table shows every count, and no text of a model or a task can do more than be shown."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from rich.console import Console
+
+from lladav_eval.reports.table import COLUMNS, header, markdown_table, terminal_table
+
+TASK = {
+    "n": 40, "scored": 34, "failed": 3, "unparsed": 2, "empty": 1, "headline": "accuracy",
+    "metrics": {"accuracy": {"value": 62.5, "low": 47.03, "high": 75.78, "method": "wilson"}},
+    "seconds_per_sample": 0.12345, "forward_passes_per_sample": 16.0,
+}  # fmt: skip
+
+
+def results(model: str = "toy", **tasks: dict[str, Any]) -> dict[str, Any]:
+    return {"model": model, "protocol": "strict", "tasks": tasks or {"lladav_toy": TASK}}
+
+
+def shown(content: dict[str, Any], width: int = 200) -> str:
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    console.print(terminal_table(content))
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+FIGURES = ["toy", "40", "3", "2", "1", "62.5", "47.0 to 75.8", "0.123", "16.0"]
+
+
+def test_every_figure_is_there() -> None:
+    lines = markdown_table(results()).splitlines()
+    assert lines[0] == "# toy, protocol strict"
+    assert lines[2].strip("| ").split(" | ") == list(header(results()))
+    assert lines[4].strip("| ").split(" | ") == FIGURES
+    text = shown(results(), width=80)
+    assert "toy, protocol strict" in text
+    assert text.splitlines()[-1].split() == " ".join(FIGURES).split()
+    assert all(word in text for word in " ".join(header(results())).replace("/", " /").split())
+
+
+def test_tasks_of_different_metrics_name_them() -> None:
+    other = {**TASK, "headline": "sum", "metrics": {"sum": TASK["metrics"]["accuracy"]}}
+    text = markdown_table(results(lladav_a=TASK, lladav_b=other))
+    assert "| 62.5 accuracy |" in text
+    assert "| 62.5 sum |" in text
+    assert "| accuracy |" in markdown_table(results())
+
+
+def test_a_metric_without_interval_shows_a_dash() -> None:
+    task = {**TASK, "metrics": {"accuracy": {"value": 1.0, "low": None, "high": None, "method": None}}}
+    assert "| - |" in markdown_table(results(lladav_x=task))
+
+
+HOSTILE = "[red]x[/red] \x1b[31m\x1b]0;title\x07 | <script>alert(1)</script> [a](b) \u202eevil\n# head"
+
+
+def test_hostile_names_stay_text() -> None:
+    text = shown(results(HOSTILE))
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    assert "[red]x[/red]" in text
+    markdown = markdown_table(results(HOSTILE, **{HOSTILE: TASK}))
+    assert "<script>" not in markdown
+    assert "[a](b)" not in markdown
+    assert len(markdown.splitlines()) == 5
+    assert all(line.replace("\\|", "").count("|") == len(COLUMNS) + 1 for line in markdown.splitlines()[2:])

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import pytest
+
+from lladav_eval.scoring.choice import extract_choice
+
+OPTIONS = {"A": "red", "B": "dark blue", "C": "a cat", "D": "7"}
+
+
+@pytest.mark.parametrize(
+    ("text", "letter"),
+    [
+        ("B", "B"),
+        ("b", "B"),
+        ("B.", "B"),
+        ("(B)", "B"),
+        ("[c]", "C"),
+        ("B) dark blue", "B"),
+        ("B: dark blue", "B"),
+        ("B, because it is", "B"),
+        ("**B**", "B"),
+        ("The answer is B.", "B"),
+        ("The answer is (B), not (C).", "B"),
+        ("Answer: D", "D"),
+        ("It must be option C here", "C"),
+        ("so (D) it is", "D"),
+        ("dark blue", "B"),
+        ("The answer is dark blue.", "B"),
+        ("7", "D"),
+        ("A cat", "C"),
+        ("A", "A"),
+        # nothing to read, or more than one reading
+        ("", None),
+        ("   ", None),
+        ("Because", None),
+        ("A bird is shown", None),
+        ("a", "A"),
+        ("E", None),
+        ("(E)", None),
+        ("(A) or (B)", "A"),
+        ("either (A) or (B)", None),
+        ("option A or option B", None),
+        ("I think so", None),
+        ("blue", None),
+        ("17", None),
+        ("AB", None),
+        ("Bread", None),
+    ],
+)
+def test_extract_choice(text: str, letter: str | None) -> None:
+    assert extract_choice(text, OPTIONS) == letter
+
+
+def test_letters_alone_are_enough() -> None:
+    assert extract_choice("(D)", "ABCD") == "D"
+    assert extract_choice("dark blue", "ABCD") is None
+
+
+def test_equal_contents_are_ambiguous() -> None:
+    assert extract_choice("seven", {"A": "seven", "B": "Seven"}) is None

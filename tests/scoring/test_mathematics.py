@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lladav_eval.scoring.mathematics import final_answer, math_equal
+
+EQUAL = [
+    ("\\frac{1}{2}", "0.5"), ("x=3", "3"), ("3", "x = 3"), ("14 cm", "14"), ("2\\sqrt{3}", "2√3"),
+    ("\\sqrt{12}", "2√{3}"),
+    ("1,234", "1234"), ("y=x^2+1", "y = 1+x^{2}"), ("f(x) = -x^2 - 2x + 1", "-x^2-2x+1"), ("30^\\circ", "30°"),
+    ("30 degrees", "30°"), ("5.0", "5"), ("12%", "12"), ("(3, 4)", "(3,4)"), ("π/4", "\\frac{\\pi}{4}"), ("−3", "-3"),
+    ("2(x+1)", "2x+2"), ("20π cm^2", "20\\pi"), ("\\(\\frac{3}{4}\\)", "0.75"), ("$7$", "7"), ("x^2 y", "y x^2"),
+    ("(-2,1]", "(-2, 1]"), ("3, 5", "3,5"), ("\\sqrt[3]{8}", "2"), ("sin(30°)", "sin(30)"), ("2^{-1}", "1/2"),
+    ("4²", "16"),
+]  # fmt: skip
+DIFFERENT = [
+    ("(-2,1]", "(-2,1)"), ("", ""), ("", "3"), ("3", "4"), ("x^2", "y^2"), ("5 cm", "5 m"), ("1/0", "2"), ("((((", "2"),
+    ("9^9^9^9", "3"), ("(3,4)", "(4,3)"), ("3", "3,4"), ("null", "2"), ("2.83", "2√2"), ("exp(exp(exp(9)))", "1"),
+    ("10!", "3"),
+    ("__import__('os')", "3"), ("x=3", "y=3"), ("3" * 300, "3"), ("log(0)", "1"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("answer", "gold"), EQUAL)
+def test_equal(answer: str, gold: str) -> None:
+    assert math_equal(answer, gold)
+    assert math_equal(gold, answer)
+
+
+@pytest.mark.parametrize(("answer", "gold"), DIFFERENT)
+def test_different(answer: str, gold: str) -> None:
+    assert not math_equal(answer, gold)
+    assert not math_equal(gold, answer)
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("So $x = 4$. The answer is: 4 cm.", "4 cm"),
+        ("thus \\boxed{\\frac{1}{2}}.", "\\frac{1}{2}"),
+        ("\\boxed{1} or rather \\boxed{2}", "2"),
+        ("\\boxed{1", "\\boxed{1"),
+        ("Answer: 7\nbecause of that", "7"),
+        ("12", "12"),
+        ("The answer is", None),
+        ("", None),
+        ("word " * 100, None),
+    ],
+)
+def test_final_answer(text: str, answer: str | None) -> None:
+    assert final_answer(text) == answer
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    text=st.text(alphabet="0123456789.+-*/^(){}[],=x πa\\sqrtfrcexploginm°", max_size=60),
+    gold=st.sampled_from(["3", "2√3"]),
+)
+def test_no_text_crashes_or_hangs(text: str, gold: str) -> None:
+    begin = time.monotonic()
+    assert math_equal(text, gold) in (True, False)
+    assert time.monotonic() - begin < 5

@@ -1,0 +1,88 @@
+"""Hard lettered answers under ``strict``: read without a guess, or not at all."""
+
+from __future__ import annotations
+
+import pytest
+from example_rows import OPTIONS, ROWS
+
+from lladav_eval.scoring.choice import extract_choice, options_in
+from lladav_eval.scoring.registry import get_scorer
+
+LETTERED = ("mmmu", "mmmu_pro_standard", "muirbench", "mmbench", "ai2d", "realworldqa", "mlvu", "videomme", "mvbench")
+RIGHT = (
+    "B", "b", "B.", "(B)", "[B]", "**B**", "B) dark blue", "B: dark blue", "Answer: B", "Answer:B", "answer = b",
+    "Answer: **B**", "The answer is B", "The answer is B because A is wrong", "The correct option is B.",
+    "The answer is option B because A is wrong", "（Ｂ）", "Ｂ", "“B”", "\u200bB", "dark blue", "Dark Blue.",
+    "First A, then C. Final answer: (B)", "I think it is option B here",
+)  # fmt: skip
+UNREAD = (
+    "Because...", "Because", "A cat sits on dark blue", "A or B", "A, B", "option A or option B", "neither", "E", "(E)",
+    "I don't know", "?", "...", "（", "The answer is", "Answer:", "–", "B-52", "Bb", "12%", "5.0", "yes.",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", RIGHT)
+@pytest.mark.parametrize("family", LETTERED)
+def test_what_is_read_as_the_right_letter(family: str, text: str) -> None:
+    score = get_scorer(family).score(ROWS[family], text, "strict", 0)
+    assert (score.value, score.status) == (1.0, "scored")
+
+
+@pytest.mark.parametrize("text", UNREAD)
+@pytest.mark.parametrize("family", LETTERED)
+def test_what_is_not_read_is_wrong_and_counted(family: str, text: str) -> None:
+    score = get_scorer(family).score(ROWS[family], text, "strict", 0)
+    assert (score.value, score.extracted, score.status) == (0.0, None, "unparsed")
+
+
+@pytest.mark.parametrize(
+    ("text", "letter"),
+    [
+        ("The answer is A cat", None),
+        ("The answer is A because", "A"),
+        ("The answer is A, since B fails", "A"),
+        ("The answer is I think B", None),
+        ("Answer: A, B", None),
+        ("the choice is: D", "D"),
+        ("The answer is B-52", None),
+        ("a", "A"),
+        ("A.", "A"),
+    ],
+)
+def test_articles_are_no_letters(text: str, letter: str | None) -> None:
+    assert extract_choice(text, "ABCD") == letter
+
+
+def test_ten_letters_and_one() -> None:
+    assert extract_choice("J", "ABCDEFGHIJ") == "J"
+    assert extract_choice("I", "ABCDEFGHIJ") == "I"
+    assert extract_choice("I think so", "ABCDEFGHIJ") is None
+    assert extract_choice("B", {"A": "only"}) is None
+    assert extract_choice("only", {"A": "only"}) == "A"
+
+
+@pytest.mark.parametrize(
+    ("question", "found"),
+    [
+        ("Which?\nA. x\nB. y", {"A": "x", "B": "y"}),
+        ("Which?\n(A) x \n(B) y z", {"A": "x", "B": "y z"}),
+        ("Choices:\nA:2\nB:2√3", {"A": "2", "B": "2√3"}),
+        ("Which?\nA. x", None),
+        ("Which?\nA. x\nA. y\nB. z", None),
+        ("Which? A. x B. y", None),
+        ("Which?\nA. x\nB. y\nC. z", None),
+        ("", None),
+    ],
+)
+def test_options_listed_in_a_question(question: str, found: dict[str, str] | None) -> None:
+    assert options_in(question, "AB") == found
+
+
+def test_content_of_the_row_s_own_options_counts() -> None:
+    seedbench = {**ROWS["seedbench"], "choice_a": "red", "choice_b": "dark blue", "choice_c": "a cat", "choice_d": "7"}
+    assert get_scorer("seedbench").score(seedbench, "dark blue", "strict", 0).value == 1
+    assert get_scorer("seedbench").score(ROWS["seedbench"], "dark blue", "strict", 0).status == "unparsed"
+    uphill = {"question": "Which way?\n\nA. Uphill\nB. Downhill\nPlease answer.", "answer": "Uphill"}
+    assert get_scorer("realworldqa").score(uphill, "A", "strict", 0).value == 1
+    assert get_scorer("realworldqa").score(uphill, "uphill", "strict", 0).value == 1
+    assert list(OPTIONS) == list("ABCD")
