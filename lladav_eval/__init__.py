@@ -1,10 +1,9 @@
 """Benchmark evaluation for LLaDA-V, a masked-diffusion vision-language model.
 
-    >>> import lladav_eval                                                        # doctest: +SKIP
-    >>> model = lladav_eval.load("pocket")                                        # doctest: +SKIP
-    >>> request = lladav_eval.Request("Read the digits.", images=(image,), mode="no_think")   # doctest: +SKIP
-    >>> params = lladav_eval.SamplingParams(gen_length=8, block_length=8, steps=8)            # doctest: +SKIP
-    >>> model.generate([request], params)[0].text                                 # doctest: +SKIP
+model = lladav_eval.load("pocket")
+request = lladav_eval.Request("Read the digits.", images=(image,), mode="no_think")
+params = lladav_eval.SamplingParams(gen_length=8, block_length=8, steps=8)
+print(model.generate([request], params)[0].text)
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class Prophet:
 
 CacheSettings = PrefixCache | DualCache | DllmCache
 CACHES: tuple[type[CacheSettings], ...] = (PrefixCache, DualCache, DllmCache)
-_Mode = TypeVar("_Mode", PrefixCache, DualCache, DllmCache, Prophet)
+_Mode = TypeVar("_Mode", bound=PrefixCache | DualCache | DllmCache | Prophet)
 
 
 def parse_cache(text: str) -> CacheSettings:

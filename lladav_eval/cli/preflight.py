@@ -16,9 +16,9 @@ HUB_TIMEOUT = 5.0
 
 def check(spec: RunSpec) -> None:
     """Weights, data and memory of a run on a hub model. Raises EnvironmentError_ naming all that is missing."""
-    from lladav_eval.model.checkpoint import EMBEDDED, OFFICIAL, OFFICIAL_SIZE
+    from lladav_eval.model.checkpoint import HUB_NAME, OFFICIAL, OFFICIAL_SIZE
 
-    if spec.model in EMBEDDED or ":" in spec.model or Path(spec.model).expanduser().exists():
+    if not HUB_NAME.fullmatch(spec.model) or Path(spec.model).expanduser().exists():
         return
     reachable = not spec.offline and _hub_answers()
     missing = []
@@ -33,7 +33,7 @@ def check(spec: RunSpec) -> None:
         why = "--offline" if spec.offline else "the hub can't be reached" if not reachable else "too small a machine"
         raise EnvironmentError_(
             f"this machine lacks {', '.join(missing)} ({why}); give what is here: --model DIR or pocket (make: "
-            "MODEL=), --data DIR (make: DATA=), or fetch them on a machine with the hub; --offline uses only what is here"
+            "MODEL=), --data DIR (make: DATA=); --offline uses only what was fetched before"
         )
 
 

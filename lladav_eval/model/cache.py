@@ -1,7 +1,7 @@
 """Stored states of sequences, and the forward pass that computes only a part of them (records.Reuse says which).
 
-Every sequence has its own store, and attention runs sequence by sequence, so a batch can't change an answer;
-projections and feed-forward run over the packed rows of all sequences, so that weights are read once.
+Every sequence has its own store; keys, values and attention are computed sequence by sequence, so that a batch can't
+change an answer. Queries, output projection and feed-forward run over the packed rows of all sequences.
 
 Only positions that are fresh or held have a state at a step: they are the rows of the packed tensors, ``S`` in all.
 ``D`` is the hidden size, ``H`` the number of key-value heads of ``K`` dimensions, ``L`` the length of a sequence.
@@ -20,10 +20,6 @@ from lladav_eval.model.config import ModelConfig
 from lladav_eval.model.flops import Work
 from lladav_eval.model.language import Layer, rotary_table, rotate
 from lladav_eval.records import Query
-
-SIMILARITY_STEPS = 1e5
-"""Cosines are compared after rounding to 1e-5, and of equals the first is taken: values that didn't change tie,
-whatever the kernel's last bits say, so that neither batch nor machine chooses among them."""
 
 
 @dataclass
@@ -101,11 +97,6 @@ class Part:
         transfers = min(reuse.transfers, len(waiting_rows))
         return cls(store, states.to(device), fresh_rows, needed, held_rows, waiting_rows, transfers, start, outputs)
 
-    @property
-    def judged(self) -> Tensor:
-        """(w or 0,) packed rows whose values decide whether they are computed."""
-        return self.waiting if self.transfers else self.waiting[:0]
-
     def positions(self, rows: Tensor) -> Tensor:
         """Positions in the sequence of packed ``rows`` of this part."""
         return self.states[rows - self.start]
@@ -113,7 +104,7 @@ class Part:
     def work(self, length: int) -> Work:
         """What one forward pass computes of this sequence of ``length`` positions."""
         computed = len(self.fresh) + self.transfers
-        values = len(self.fresh) + len(self.judged)
+        values = computed + (len(self.waiting) if self.transfers else 0)
         return Work(length, computed, len(self.needed) + self.transfers, values, len(self.outputs))
 
 
@@ -173,7 +164,16 @@ def _most_changed(layer: Layer, normed: Tensor, part: Part, store: LayerStore) -
         return part.waiting[:0]
     values = layer.self_attn.v_proj(normed[part.waiting])
     similarity = F.cosine_similarity(values, store.values[part.positions(part.waiting)].flatten(1), dim=-1)
-    return part.waiting[torch.topk(similarity, part.transfers, largest=False).indices]
+    return part.waiting[least(similarity, part.transfers)]
+
+
+def least(similarity: Tensor, count: int) -> Tensor:
+    """Indices (count,) of the smallest of ``similarity`` (w,).
+
+    Many are 1 up to their last bits, as most of an answer doesn't change from step to step. Among them the library's
+    top-k chooses, as in the authors' code: that depends on kernels, but not on the batch, as each sequence comes alone.
+    """
+    return torch.topk(similarity, count, largest=False).indices
 
 
 def _attend(

@@ -27,7 +27,7 @@ EMBEDDED = {"pocket": "pocket", "pocket-ar": "pocket-ar"}
 OFFICIAL = "GSAI-ML/LLaDA-V"
 OFFICIAL_SIZE = "16.9 GB"
 
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _HASHED = ("*.safetensors", "*.json", "*.jinja")
 _VOCABULARY_WEIGHTS = ("model.embed_tokens.weight", "lm_head.weight")
 
@@ -46,7 +46,7 @@ def find_checkpoint(name: str, offline: bool = False) -> Path:
         return path
     if path.exists():
         raise CheckpointError(f"{name}: is a file; give the directory that holds config.json and *.safetensors")
-    if not _HUB_NAME.fullmatch(name):
+    if not HUB_NAME.fullmatch(name):
         raise CheckpointError(
             f"{name!r}: no such directory, and not a hub name like {OFFICIAL}; embedded models: {', '.join(EMBEDDED)}"
         )

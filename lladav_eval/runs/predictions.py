@@ -110,7 +110,7 @@ def _answer(line: Mapping[str, Any], where: str) -> str:
 
 def _table(path: Path, indices: Sequence[Any] | None) -> Iterator[tuple[str, int, str]]:
     """The rows of VLMEvalKit's table."""
-    import openpyxl  # type: ignore[import-untyped]  # slow to import
+    import openpyxl  # slow to import
 
     try:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from lladav_eval.errors import MediaError, SampleError, SettingError, TaskError
@@ -39,6 +41,7 @@ class Plan:
             "dataset_name": config.dataset_name,
             "split": config.test_split or config.validation_split,
             "dataset_fingerprint": getattr(self.task.eval_docs, "_fingerprint", None),
+            "data_revision": data_revision(self.task),
             "rows": len(self.task.eval_docs),
             "n": self.count,
             "scale": self.scale,
@@ -48,6 +51,23 @@ class Plan:
                 "num_frames": self.settings.num_frames,
             },
         }
+
+
+def data_revision(task: ConfigurableTask) -> str | None:
+    """Which data the rows are: the data room's revision, or a digest of the files that a task carries beside its YAML.
+
+    None where only ``datasets`` knows them (a user's own task on the hub); its fingerprint changes with file times.
+    """
+    if isinstance(task.eval_docs, Docs):
+        return task.eval_docs.table.revision
+    named = (task.config.dataset_kwargs or {}).get("data_files")
+    files = list(named.values()) if isinstance(named, dict) else [named]
+    if not all(isinstance(file, str) and Path(file).is_file() for file in files):
+        return None
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(Path(file).read_bytes())
+    return f"local:{digest.hexdigest()[:16]}"
 
 
 @dataclass(frozen=True)

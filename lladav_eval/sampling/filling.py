@@ -35,7 +35,10 @@ class Offer:
 class Filling(Protocol):
     """A rule of the loop; no state, so samples can't influence each other."""
 
-    looks_at_gaps: bool
+    @property
+    def looks_at_gaps(self) -> bool:
+        """Whether ``pick`` needs gaps."""
+        ...
 
     def counts(self, masked: int, steps: int) -> list[int]:
         """Positions for each step of a block with ``masked`` masks; the block also ends when it has none left."""

@@ -180,7 +180,7 @@ class _Reader:
     """Recursive descent over the tokens of one expression."""
 
     def __init__(self, tokens: list[str]) -> None:
-        import sympy  # type: ignore[import-untyped]  # slow to import
+        import sympy  # slow to import
 
         self._sympy = sympy
         self._tokens = tokens

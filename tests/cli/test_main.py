@@ -88,10 +88,10 @@ def test_the_default_directory_is_the_same_for_the_same_command(
         (("--out", "file/x"), "can't be written"),
         (("--cache", "dual", "--gen", "cache=dllm"), "contradict each other"),
         (("--cache", "huge"), "--cache"),
-        (("--protocol", "official"), "--protocol official is not available"),
+        (("--protocol", "official"), "has no official protocol"),
         (("--engine", "ray"), "--engine ray is not available"),
         (("--workers", "2"), "--workers 2 is not available"),
-        (("--data", "x"), "--data is not available"),
+        (("--data", "nowhere"), "no such folder"),
         (("--dtype", "int3"), "--dtype"),
         (("--nonsense",), "No such option"),
     ],
@@ -206,7 +206,7 @@ def test_the_options_are_those_of_the_design() -> None:
     assert set(command.commands) >= {"run", "tasks", "models", "doctor"}  # type: ignore[attr-defined]
     options = {name for param in command.commands["run"].params for name in (*param.opts, *param.secondary_opts)}  # type: ignore[attr-defined]
     assert options == {
-        "--task", "-t", "--model", "-m", "--limit", "--out", "--batch-size", "--gen", "--cache", "--protocol", "--data",
+        "--task", "-t", "--model", "-m", "--limit", "--out", "--batch-size", "--gen", "--cache", "--protocol", "--data", "--judge",
         "--offline", "--engine", "--workers", "--seed", "--resume", "--no-resume", "--retry-failed", "--device",
         "--dtype", "--trace", "--max-failures",
     }  # fmt: skip

@@ -30,7 +30,7 @@ LAW: dict[str, set[str]] = {
     "engine": {"records", "errors", "runs"},
     "reports": {"records", "errors", "scoring.aggregate", "runs.store"},
 }
-UNBOUND = {"cli", "pocket", "__init__"}
+UNBOUND = {"cli", "pocket", "__init__", "__main__"}
 """The command line may import anything; the pocket builds and describes a whole checkpoint."""
 
 HEAVY = {"torch", "transformers", "lmms_eval", "datasets", "pandas", "pyarrow", "matplotlib", "ray"}

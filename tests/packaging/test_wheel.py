@@ -63,7 +63,7 @@ def test_installed_package_is_the_wheel_not_the_repository(installed: Path, tmp_
 def test_a_pocket_task_runs_without_the_repository(installed: Path, tmp_path: Path) -> None:
     command = [
         "-m",
-        "lladav_eval.cli.main",
+        "lladav_eval",
         "run",
         "--task",
         "pocket_choice",

@@ -21,7 +21,7 @@ FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-PATIENCE_MS = 60_000
+PATIENCE_MS = 30_000
 LOAD_LIMIT = 10.0
 """Seconds that 20,000 samples may take here. The aim is two on an idle machine; a shared one is given more."""
 SEEN_HOSTILE = "".join(
@@ -361,7 +361,7 @@ def test_twenty_thousand_samples_load_in_time(
     page.wait_for_function("() => document.getElementById('page').textContent === 'page 2 of 400'")
     begun = time.perf_counter()
     page.select_option("#f-change", "worse")
-    page.wait_for_function("() => /^4,\\\\d+ of|^5,\\\\d+ of/.test(document.getElementById('count').textContent)")
+    page.wait_for_function("() => /^[45],[0-9]{3} of 20,000/.test(document.getElementById('count').textContent)")
     filtered = time.perf_counter() - begun
     for name, seconds in (("load", loaded), ("search", searched), ("filter", filtered)):
         record_property(f"{name}_seconds", round(seconds, 2))

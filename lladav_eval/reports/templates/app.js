@@ -147,10 +147,10 @@ var lladavReport = (() => {
     const target = address({ view: "samples", ...changes });
     if (replace) {
       history.replaceState(null, "", target);
-      render();
-    } else {
-      location.hash = target;
+      return render();
     }
+    location.hash = target;
+    return undefined;
   }
 
   /* Filters */
@@ -445,7 +445,16 @@ var lladavReport = (() => {
     if (side.prompt !== null) box.append(field("Prompt of this run", side.prompt));
     box.append(field("Answer", side.text));
     if (side.extracted !== side.text) box.append(field("Extracted", side.extracted));
-    else box.append(make("p", "quiet", "Extracted: the whole answer."));
+    else box.append(make("p", "quiet small", "Extracted: the whole answer."));
+    if (side.traced) {
+      const place = make("div", "player");
+      place.append(make("p", "quiet", "Loading the steps."));
+      box.append(place);
+      traceOf(row).then(
+        (steps) => { if (place.isConnected) buildPlayer(place, row, steps[number], number); },
+        (error) => problem(error.message),
+      );
+    }
     const facts = make("dl", "facts");
     const add = (name, value) => {
       const pair = make("div");
@@ -458,12 +467,6 @@ var lladavReport = (() => {
     add("tokens", side.tokens);
     add("ended by", side.stop);
     box.append(facts);
-    if (side.traced) {
-      const place = make("div", "player");
-      place.append(make("p", "quiet", "Loading the steps."));
-      box.append(place);
-      traceOf(row).then((steps) => buildPlayer(place, row, steps[number], number), (error) => problem(error.message));
-    }
     return box;
   }
 
@@ -591,7 +594,7 @@ var lladavReport = (() => {
     if (!index.decoded[side]) notes.push("Token ids are shown: the checkpoint's tokenizer was not found.");
     if (layout.random) notes.push("Random remasking: the figures are the random order, not the model's confidence.");
     place.replaceChildren(make("h4", "", "How the answer was filled in"), controls, says, board, legend(layout.random),
-      ...notes.map((note) => make("p", "quiet", note)));
+      ...notes.map((note) => make("p", "quiet small", note)));
     if (!player) player = me;
     draw(steps.length);
   }
@@ -660,9 +663,9 @@ var lladavReport = (() => {
     }
   }
 
-  function closeDetail() {
+  async function closeDetail() {
     const name = state.open;
-    go({ open: "" }, true);
+    await go({ open: "" }, true);
     const row = [...byId("rows").children].find((line) => rowName(Number(line.dataset.row)) === name);
     if (row) row.querySelector("a").focus();
   }
