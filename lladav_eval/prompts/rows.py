@@ -107,4 +107,6 @@ def _rgb(value: Any, name: str) -> Image.Image:
         raise MediaError(f"{name}: there is no image in the row")
     if not isinstance(source, bytes | str | Path | Image.Image):
         raise MediaError(f"{name}: expected an image, found {type(value).__name__}")
+    if isinstance(source, str | Path):
+        name = f"{name} ({Path(source).name})"
     return open_image(source, name).convert("RGB")

@@ -1,0 +1,185 @@
+"""Published benchmarks in the run loop: rows from a local data folder, both protocols, judge, checks."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from lladav_eval.cli.main import invoke
+from lladav_eval.errors import EnvironmentError_, SettingError, TaskError
+from lladav_eval.records import Generation, Question, RunSpec
+from lladav_eval.runs.execute import RunResult, execute
+from lladav_eval.runs.store import RunDirectory
+
+
+class Says:
+    """A model that answers by row and keeps what it was asked."""
+
+    name, fingerprint = "says", "says-1"
+
+    def __init__(self, answers: Sequence[str]) -> None:
+        self.answers = answers
+        self.asked: list[Question] = []
+
+    def description(self) -> dict[str, Any]:
+        return {}
+
+    def answer(self, questions: Sequence[Question]) -> list[Generation]:
+        self.asked += questions
+        return [Generation(self.answers[question.doc_id], forward_passes=1) for question in questions]
+
+
+def write_rows(root: Path, dataset: str, split: str, rows: Sequence[dict[str, Any]]) -> Path:
+    folder = root / dataset
+    folder.mkdir(parents=True)
+    Image.new("RGB", (12, 8), (9, 200, 9)).save(folder / "picture.png")
+    (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return root
+
+
+@pytest.fixture
+def pope(tmp_path: Path) -> Path:
+    rows = [
+        {"id": str(i), "question_id": str(i), "question": "Is there a dog in the image?", "answer": answer}
+        | {"category": "adversarial", "image_source": "x", "image": {"path": "picture.png"}}
+        for i, answer in enumerate(("yes", "no", "yes", "no"))
+    ]
+    return write_rows(tmp_path / "data", "lmms-lab-encoder/POPE", "test", rows)
+
+
+@pytest.fixture
+def mathvista(tmp_path: Path) -> Path:
+    kind = {"question_type": "free_form", "answer_type": "integer", "precision": None, "choices": None, "unit": None}
+    row = {"question": "How many?", "query": "Hint: ... Question: How many?", "answer": "14", "metadata": {}, **kind}
+    rows = [{**row, "pid": str(i), "image": "x.png", "decoded_image": {"path": "picture.png"}} for i in range(2)]
+    return write_rows(tmp_path / "data", "AI4Math/MathVista", "testmini", rows)
+
+
+def run(task: str, data: Path, model: Says, out: Path, protocol: str = "strict", **options: Any) -> RunResult:
+    spec = RunSpec((task,), "says", data=str(data), protocol=protocol)  # type: ignore[arg-type]
+    return execute(spec, lambda: model, RunDirectory(out), **options)
+
+
+def samples(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "samples.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def test_a_local_folder_gives_prompt_picture_and_both_protocols(pope: Path, tmp_path: Path) -> None:
+    model = Says(["Yes", "The dog isn't there, no", "no.", "purple"])
+    task = run("lladav_pope", pope, model, tmp_path / "run").results["tasks"]["lladav_pope"]
+    question = model.asked[0]
+    assert question.request.text.startswith("Is there a dog in the image?")
+    assert question.request.mode == "no_think"
+    assert question.request.images[0].size == (12, 8)
+    assert (task["n"], task["failed"], task["headline"]) == (4, 0, "strict")
+    assert set(task["metrics"]) == {"official", "strict"}
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert manifest["tasks"]["lladav_pope"]["data_revision"].startswith("local:")
+
+
+def test_the_protocol_asked_for_is_the_headline(pope: Path, tmp_path: Path) -> None:
+    result = run("lladav_pope", pope, Says(["yes"] * 4), tmp_path / "run", "official")
+    assert result.results["tasks"]["lladav_pope"]["headline"] == "official"
+
+
+def test_a_task_without_an_official_protocol_refuses_it(tmp_path: Path) -> None:
+    spec = RunSpec(("lladav_pocket_yesno",), "says", protocol="official", limit=1)
+    with pytest.raises(SettingError, match="no official protocol"):
+        execute(spec, lambda: Says(["Yes"]), RunDirectory(tmp_path / "run"))
+
+
+def test_without_a_judge_the_official_figure_stays_empty(mathvista: Path, tmp_path: Path) -> None:
+    task = run("lladav_mathvista", mathvista, Says(["14", "The answer is 14"]), tmp_path / "run", "official").results[
+        "tasks"
+    ]["lladav_mathvista"]
+    assert task["waiting_for_judge"] > 0
+    assert list(task["metrics"]) == ["strict"]
+    assert task["headline"] == "strict"
+
+
+def test_the_judge_fills_it_and_its_replies_are_stored(mathvista: Path, tmp_path: Path) -> None:
+    prompts: list[str] = []
+
+    def ask(prompt: str, max_tokens: int) -> str:
+        prompts.append(prompt)
+        return "14" if "fourteen" in prompt else "3"
+
+    model = Says(["It must be fourteen", "It must be three"])
+    result = run("lladav_mathvista", mathvista, model, tmp_path / "run", "official", ask=ask)
+    task = result.results["tasks"]["lladav_mathvista"]
+    assert task["waiting_for_judge"] == 0
+    assert task["metrics"]["official"]["value"] == 50.0
+    assert len(prompts) == 2
+    assert [row["judge_replies"] for row in samples(tmp_path / "run")] == [["14"], ["3"]]
+
+
+def test_an_unreachable_judge_ends_the_run_and_loses_no_answer(mathvista: Path, tmp_path: Path) -> None:
+    def ask(prompt: str, max_tokens: int) -> str:
+        raise EnvironmentError_("the judge can't be reached")
+
+    model = Says(["It must be fourteen"] * 2)
+    with pytest.raises(EnvironmentError_, match=r"judge can't be reached.*resume"):
+        run("lladav_mathvista", mathvista, model, tmp_path / "run", ask=ask)
+    again = Says([])
+    run("lladav_mathvista", mathvista, again, tmp_path / "run", ask=lambda prompt, tokens: "14")
+    assert again.asked == []
+
+
+def test_a_malformed_row_ends_the_run_naming_file_and_row(pope: Path, tmp_path: Path) -> None:
+    file = pope / "lmms-lab-encoder" / "POPE" / "test.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    del rows[2]["question"]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(TaskError, match=r"test\.jsonl, row 2 \(line 3\).*question"):
+        run("lladav_pope", pope, Says(["yes"] * 4), tmp_path / "run")
+
+
+def test_an_unreadable_picture_is_a_failed_sample(pope: Path, tmp_path: Path) -> None:
+    file = pope / "lmms-lab-encoder" / "POPE" / "test.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    rows[1]["image"] = {"path": "gone.png"}
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = run("lladav_pope", pope, Says(["yes"] * 4), tmp_path / "run")
+    assert result.failed == 1
+    assert "gone.png" in samples(tmp_path / "run")[1]["error"]
+
+
+def test_missing_videos_are_named_before_the_model_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ["A. red", "B. blue", "C. green", "D. grey"]
+    row = {"video_id": "1", "videoID": "clip_one", "question": "Which?", "options": options, "answer": "A"}
+    more = {"question_id": "1-1", "duration": "short", "domain": "x", "sub_category": "y", "task_type": "z", "url": "u"}
+    data = write_rows(tmp_path / "data", "lmms-lab/Video-MME", "test", [{**row, **more}])
+    (data / "lmms-eval").mkdir()
+    (data / "lmms-lab" / "Video-MME").rename(data / "lmms-eval" / "Video-MME")
+    monkeypatch.setenv("LLADAV_EVAL_DATA", str(data))
+    spec = RunSpec(("lladav_videomme",), "says", data=str(data))
+
+    def never() -> Says:
+        raise AssertionError("the model was loaded")
+
+    with pytest.raises(EnvironmentError_, match="clip_one"):
+        execute(spec, never, RunDirectory(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("offline", [(), ("--offline",)])
+def test_the_official_model_without_hub_and_gpu_is_one_line_before_any_download(
+    offline: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("LLADAV_EVAL_DATA", str(tmp_path / "data"))
+    command = ["run", "--task", "mmmu", "--model", "GSAI-ML/LLaDA-V", "--out", str(tmp_path / "run"), *offline]
+    assert invoke(command) == 3
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.strip().splitlines()
+    for part in ("16.9 GB", "0.34 GB", "MODEL=", "DATA=", "--offline"):
+        assert part in line
+    assert not (tmp_path / "run").exists()
+    assert os.environ["LLADAV_EVAL_DATA"] == str(tmp_path / "data")
