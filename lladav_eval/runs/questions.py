@@ -61,11 +61,12 @@ def data_revision(task: ConfigurableTask) -> str | None:
     if isinstance(task.eval_docs, Docs):
         return task.eval_docs.table.revision
     named = (task.config.dataset_kwargs or {}).get("data_files")
-    files = list(named.values()) if isinstance(named, dict) else [named]
-    if not all(isinstance(file, str) and Path(file).is_file() for file in files):
+    given = list(named.values()) if isinstance(named, dict) else [named]
+    files = sorted(file for file in given if isinstance(file, str) and Path(file).is_file())
+    if not files or len(files) < len(given):
         return None
     digest = hashlib.sha256()
-    for file in sorted(files):
+    for file in files:
         digest.update(Path(file).read_bytes())
     return f"local:{digest.hexdigest()[:16]}"
 

@@ -206,7 +206,7 @@ def test_the_options_are_those_of_the_design() -> None:
     assert set(command.commands) >= {"run", "tasks", "models", "doctor"}  # type: ignore[attr-defined]
     options = {name for param in command.commands["run"].params for name in (*param.opts, *param.secondary_opts)}  # type: ignore[attr-defined]
     assert options == {
-        "--task", "-t", "--model", "-m", "--limit", "--out", "--batch-size", "--gen", "--cache", "--protocol", "--data", "--judge",
-        "--offline", "--engine", "--workers", "--seed", "--resume", "--no-resume", "--retry-failed", "--device",
-        "--dtype", "--trace", "--max-failures",
+        "--task", "-t", "--model", "-m", "--limit", "--out", "--batch-size", "--gen", "--cache", "--protocol", "--data",
+        "--judge", "--offline", "--engine", "--workers", "--seed", "--resume", "--no-resume", "--retry-failed",
+        "--device", "--dtype", "--trace", "--max-failures",
     }  # fmt: skip

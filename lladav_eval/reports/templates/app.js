@@ -444,8 +444,14 @@ var lladavReport = (() => {
     if (side.error) box.append(field("Error", side.error, "error"));
     if (side.prompt !== null) box.append(field("Prompt of this run", side.prompt));
     box.append(field("Answer", side.text));
-    if (side.extracted !== side.text) box.append(field("Extracted", side.extracted));
-    else box.append(make("p", "quiet small", "Extracted: the whole answer."));
+    if (side.extracted === null) {
+      const unparsed = index.statuses[index.status[number][row]] === "unparsed";
+      if (unparsed) box.append(make("p", "quiet small", "Extracted: nothing."));
+    } else if (side.extracted === side.text) {
+      box.append(make("p", "quiet small", "Extracted: the whole answer."));
+    } else {
+      box.append(field("Extracted", side.extracted));
+    }
     if (side.traced) {
       const place = make("div", "player");
       place.append(make("p", "quiet", "Loading the steps."));
@@ -673,7 +679,7 @@ var lladavReport = (() => {
   function start(value) {
     index = value;
     count = index.task.length;
-    const heads = ["#", "Task", ...(two() ? ["A", "B"] : ["Answer"]), "Right answer"];
+    const heads = ["#", "Task", ...(two() ? ["A", "B"] : ["Answer"]), "Right"];
     byId("list-head").replaceChildren(...heads.map((text) => {
       const head = make("th", "", text);
       head.scope = "col";
