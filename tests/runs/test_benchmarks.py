@@ -183,3 +183,16 @@ def test_the_official_model_without_hub_and_gpu_is_one_line_before_any_download(
         assert part in line
     assert not (tmp_path / "run").exists()
     assert os.environ["LLADAV_EVAL_DATA"] == str(tmp_path / "data")
+
+
+def test_recorded_answers_go_through_the_whole_run_loop(pope: Path, tmp_path: Path) -> None:
+    file = tmp_path / "answers.jsonl"
+    file.write_text("".join(json.dumps({"doc_id": i, "prediction": "yes"}) + "\n" for i in range(3)))
+    out = tmp_path / "run"
+    command = ["run", "--task", "pope", "--model", f"replay:{file}", "--data", str(pope), "--out", str(out)]
+    assert invoke(command) == 1  # the fourth row has no recorded answer
+    rows = samples(out)
+    assert [row["text"] for row in rows] == ["yes", "yes", "yes", ""]
+    assert {row["status"] for row in rows[:3]} == {"scored"}
+    assert rows[3]["status"] == "failed"
+    assert "3" in rows[3]["error"]
