@@ -264,7 +264,7 @@ class Score:
     """One sample's verdict under one protocol."""
 
     value: float
-    """The metric of this sample, 0 when failed or unparsed."""
+    """The metric of this sample; 0 when failed, empty or unparsed (but an official scorer's guess may be right)."""
     extracted: str | None
     """The answer read out of the text; None when nothing could be read."""
     status: Literal["scored", "unparsed", "empty", "failed"]
