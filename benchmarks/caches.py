@@ -45,7 +45,7 @@ MODES: dict[str, dict[str, Any]] = {
 
 def run_ours(model: LladavModel, size: Size, prompt: Tensor, params: SamplingParams) -> tuple[float, Sampled, float]:
     """Seconds, answer and floating-point operations of one whole generation."""
-    bound = BoundPrompts(model, [prompt], [torch.zeros(0, size.hidden)], [0])
+    bound = BoundPrompts(model, [prompt], [torch.zeros(0, size.hidden)])
     start = time.perf_counter()
     with torch.inference_mode():
         (answer,) = sample(bound, [prompt], params, [SamplingTokens(size.mask_id, size.forbidden_ids)])

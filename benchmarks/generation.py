@@ -146,7 +146,7 @@ class Side:
 
 
 def run_plain(model: LladavModel, size: Size, prompt: Tensor, params: SamplingParams, steps: int) -> Side:
-    meter = Meter(BoundPrompts(model, [prompt], [torch.zeros(0, size.hidden)], [0]), sys.maxsize)
+    meter = Meter(BoundPrompts(model, [prompt], [torch.zeros(0, size.hidden)]), sys.maxsize)
 
     def full_logits(ids: Tensor) -> Tensor:
         return meter([Query(0, ids, torch.arange(len(ids)))])[0]
@@ -163,7 +163,7 @@ def run_plain(model: LladavModel, size: Size, prompt: Tensor, params: SamplingPa
 
 
 def run_ours(model: LladavModel, size: Size, prompt: Tensor, params: SamplingParams, steps: int) -> Side:
-    meter = Meter(BoundPrompts(model, [prompt], [torch.zeros(0, size.hidden)], [0]), steps)
+    meter = Meter(BoundPrompts(model, [prompt], [torch.zeros(0, size.hidden)]), steps)
     tokens = SamplingTokens(size.mask_id, size.forbidden_ids)
     start = time.perf_counter()
     try:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from lladav_eval.cli.run import Protocol
 
 if TYPE_CHECKING:
     from lladav_eval.runs.score import ScoreReport
@@ -18,13 +19,6 @@ lladav-eval score --task mmmu --predictions answers.jsonl --protocol official
 lladav-eval score --task mmstar --predictions answers.xlsx --data ./data --json
 
 Answers: JSON lines {"doc_id": row, "prediction": text}, lmms-eval's samples file, or VLMEvalKit's .xlsx."""
-
-
-class Protocol(str, Enum):
-    """Which answer rules the scores follow."""
-
-    official = "official"
-    strict = "strict"
 
 
 def register(app: typer.Typer) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
-from lladav_eval.errors import CheckpointError, EnvironmentError_
+from lladav_eval.errors import CheckpointError, EnvironmentError_, one_line
 from lladav_eval.model.config import ModelConfig
 from lladav_eval.model.lladav import LladavModel
 from lladav_eval.model.text_only import our_name
@@ -70,15 +70,10 @@ def _fetch(name: str, offline: bool) -> Path:
             f"{name}: the hub has no such model, or it is private; check the name or log in"
         ) from None
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        reason = "is not in the local cache" if offline else f"could not be fetched from the hub ({_brief(error)})"
+        reason = "is not in the local cache" if offline else f"could not be fetched from the hub ({one_line(error)})"
         raise EnvironmentError_(
             f"{name} {reason}; give a downloaded copy with --model DIR, or try the embedded one with --model pocket"
         ) from None
-
-
-def _brief(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return text[:120] + ("..." if len(text) > 120 else "") or type(error).__name__
 
 
 def load_model(
@@ -121,7 +116,7 @@ def _shards(directory: Path) -> dict[str, str]:
             weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
             shards = {str(name): str(file) for name, file in weight_map.items()}
         except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-            raise CheckpointError(f"{index}: not a shard index ({_brief(error)}); download it again") from None
+            raise CheckpointError(f"{index}: not a shard index ({one_line(error)}); download it again") from None
         outside = sorted({file for file in shards.values() if Path(file).name != file})
         if outside:
             raise CheckpointError(f"{index}: names files outside the checkpoint: {_listing(outside)}")
@@ -182,7 +177,9 @@ def _open(path: Path, device: str = "cpu") -> safe_open:
     try:
         return safe_open(path, framework="pt", device=device)
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: not a readable safetensors file ({_brief(error)}); download it again") from None
+        raise CheckpointError(
+            f"{path}: not a readable safetensors file ({one_line(error)}); download it again"
+        ) from None
 
 
 def _listing(items: list[str], separator: str = ", ", most: int = 12) -> str:

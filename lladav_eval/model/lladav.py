@@ -105,11 +105,8 @@ class BoundPrompts:
     """(length,) int64 per prompt, each medium expanded to as many placeholders as it has tokens."""
     visuals: list[Tensor]
     """(tokens, D) per prompt: the embeddings of the placeholders, in order."""
-    forward_passes: list[int] = field(default_factory=list)
-    """Function evaluations spent on each prompt so far."""
     flops: list[float] = field(default_factory=list)
     """Floating-point operations spent on each prompt so far, its media included."""
-
     stores: dict[tuple[int, bool], SequenceStore] = field(default_factory=dict)
     """What approximate modes keep of each sequence, by prompt and by whether it is the one without prompt."""
 
@@ -130,12 +127,10 @@ class BoundPrompts:
             visuals.append(torch.cat(tokens) if tokens else empty)
         per_tile = tile_flops(model.config)
         flops = [per_tile * sum(len(medium) for medium in prompt.pixels) for prompt in prompts]
-        return cls(model, token_ids, visuals, [0] * len(prompts), flops)
+        return cls(model, token_ids, visuals, flops)
 
     def __call__(self, queries: Sequence[Query]) -> list[Tensor]:
         """Logits (n, V) at the asked positions of each query, all queries in one packed forward pass."""
-        for query in queries:
-            self.forward_passes[query.sample] += 1
         if queries and queries[0].reuse is not None:
             return self._reusing(queries)
         vocabulary = self.model.lm_head.out_features

@@ -118,6 +118,12 @@ def percent(scores: Sequence[Score]) -> float:
     return 100.0 * sum(score.value for score in scores) / len(scores)
 
 
+def accuracy_by(scores: Sequence[Score], key: str) -> dict[str, float]:
+    """``accuracy`` over all samples and ``accuracy_<group>`` for each group named by the detail ``key``."""
+    groups = {f"accuracy_{name}": value for name, value in percent_by(scores, key).items()}
+    return {"accuracy": percent(scores), **groups}
+
+
 def percent_by(scores: Sequence[Score], key: str) -> dict[str, float]:
     """Mean value on 0-100 of each group, groups named by the detail ``key``, in order of appearance."""
     groups: dict[str, list[Score]] = {}

@@ -76,7 +76,7 @@ class Asked:
 
 
 def bind(model: LladavModel, batch: list[Asked]) -> BoundPrompts:
-    return BoundPrompts(model, [one.ids for one in batch], [one.visuals for one in batch], [0] * len(batch))
+    return BoundPrompts(model, [one.ids for one in batch], [one.visuals for one in batch])
 
 
 def run(model: LladavModel, batch: list[Asked], params: SamplingParams, suffix: tuple[int, ...] = ()) -> list[Sampled]:

@@ -152,7 +152,7 @@ def test_the_logits_are_those_of_the_formula(checkpoint: Path) -> None:
     from lladav_eval.records import Query
 
     with torch.inference_mode():
-        bound = BoundPrompts(model.model, [ids], [torch.zeros(0, 32)], [0])
+        bound = BoundPrompts(model.model, [ids], [torch.zeros(0, 32)])
         logits = bound([Query(0, ids, torch.arange(5))])[0]
     torch.testing.assert_close(logits, expected[:, : len(model.tokenizer)], rtol=1e-4, atol=1e-4)
 

@@ -39,7 +39,7 @@ def params_of(case: dict[str, Any]) -> SamplingParams:
 
 def run(golden: Golden, cases: list[dict[str, Any]], params: SamplingParams) -> list[Sampled]:
     prompts = [golden.prompt_ids[case["prompt"]] for case in cases]
-    bound = BoundPrompts(golden.model, prompts, [golden.visuals[case["prompt"]] for case in cases], [0] * len(cases))
+    bound = BoundPrompts(golden.model, prompts, [golden.visuals[case["prompt"]] for case in cases])
     tokens = [golden.tokens(case) for case in cases]
     with torch.inference_mode():
         return sample(bound, prompts, params, tokens, record_trace=True)

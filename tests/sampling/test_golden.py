@@ -105,7 +105,7 @@ class Golden:
     def run(self, cases: Sequence[dict[str, Any]]) -> list[Sampled]:
         prompts = [self.prompt_ids[case["prompt"]] for case in cases]
         visuals = [self.visuals[case["prompt"]] for case in cases]
-        bound = BoundPrompts(self.model, prompts, visuals, [0] * len(cases))
+        bound = BoundPrompts(self.model, prompts, visuals)
         noise = [self.noise(case) for case in cases]
         tokens = [self.tokens(case) for case in cases]
         return sample(bound, prompts, self.params(cases[0]), tokens, noise, record_trace=True)
@@ -229,7 +229,7 @@ def test_batches_of_different_prompts_equal_the_recordings(golden: Golden) -> No
 def test_the_plain_sampler_equals_the_recording(golden: Golden, name: str) -> None:
     """The second truth is true itself."""
     case, prompt = golden.cases[name], golden.prompt_ids[golden.cases[name]["prompt"]]
-    bound = BoundPrompts(golden.model, [prompt], [golden.visuals[case["prompt"]]], [0])
+    bound = BoundPrompts(golden.model, [prompt], [golden.visuals[case["prompt"]]])
 
     def full_logits(ids: Tensor) -> Tensor:
         return bound([Query(0, ids, torch.arange(len(ids)))])[0]

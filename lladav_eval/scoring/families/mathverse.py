@@ -15,7 +15,7 @@ from lladav_eval.scoring.extract import is_empty
 from lladav_eval.scoring.judging import Judge, JudgeCall, prompt_template, unsettled
 from lladav_eval.scoring.mathematics import final_answer, math_equal
 from lladav_eval.scoring.registry import Scorer
-from lladav_eval.scoring.rows import Protocol, Row, empty, gold_letter, percent, percent_by, text_of, verdict
+from lladav_eval.scoring.rows import Protocol, Row, accuracy_by, empty, gold_letter, text_of, verdict
 
 LAST_WORDS = 30
 """``trunk_response`` of the authors' mathverse.yaml."""
@@ -79,10 +79,7 @@ def score(row: Row, prediction: str, protocol: Protocol, doc_id: int) -> Score:
 
 def aggregate(scores: Sequence[Score]) -> dict[str, float]:
     """Accuracy over all questions, and by problem version."""
-    return {
-        "accuracy": percent(scores),
-        **{f"accuracy_{name}": value for name, value in percent_by(scores, "version").items()},
-    }
+    return accuracy_by(scores, "version")
 
 
 SCORERS = {

@@ -22,11 +22,10 @@ from lladav_eval.scoring.rows import (
     LETTERS,
     Protocol,
     Row,
+    accuracy_by,
     empty,
     lettered,
     list_of,
-    percent,
-    percent_by,
     text_of,
     verdict,
 )
@@ -167,10 +166,7 @@ def score(row: Row, prediction: str, protocol: Protocol, doc_id: int) -> Score:
 
 def aggregate(scores: Sequence[Score]) -> dict[str, float]:
     """Accuracy over all questions, and by answer type."""
-    return {
-        "accuracy": percent(scores),
-        **{f"accuracy_{name}": value for name, value in percent_by(scores, "answer_type").items()},
-    }
+    return accuracy_by(scores, "answer_type")
 
 
 SCORERS = {

@@ -16,7 +16,7 @@ from lladav_eval.records import Score
 from lladav_eval.scoring.choice import extract_choice, options_in
 from lladav_eval.scoring.extract import is_empty
 from lladav_eval.scoring.registry import Scorer
-from lladav_eval.scoring.rows import Protocol, Row, empty, percent, percent_by, text_of, verdict
+from lladav_eval.scoring.rows import Protocol, Row, accuracy_by, empty, text_of, verdict
 
 _PREFIX = re.compile(r"(?:\(|option |the answer is )?([a-d])")
 _LETTERS = "ABCD"
@@ -54,10 +54,7 @@ def _score(question: str, answer: str, category: str, text: str, protocol: Proto
 
 def aggregate(scores: Sequence[Score]) -> dict[str, float]:
     """Accuracy over all questions, and by category."""
-    return {
-        "accuracy": percent(scores),
-        **{f"accuracy_{name}": value for name, value in percent_by(scores, "category").items()},
-    }
+    return accuracy_by(scores, "category")
 
 
 SCORERS = {

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from lladav_eval.records import Score
 from lladav_eval.scoring.families.mmmu import score_options
 from lladav_eval.scoring.registry import Scorer
-from lladav_eval.scoring.rows import Protocol, Row, percent, percent_by, text_of
+from lladav_eval.scoring.rows import Protocol, Row, accuracy_by, text_of
 
 
 def score(row: Row, prediction: str, protocol: Protocol, doc_id: int) -> Score:
@@ -24,10 +24,7 @@ def score(row: Row, prediction: str, protocol: Protocol, doc_id: int) -> Score:
 
 def aggregate(scores: Sequence[Score]) -> dict[str, float]:
     """Accuracy over all questions, and by task."""
-    return {
-        "accuracy": percent(scores),
-        **{f"accuracy_{name}": value for name, value in percent_by(scores, "task").items()},
-    }
+    return accuracy_by(scores, "task")
 
 
 SCORERS = {

@@ -14,7 +14,7 @@ from lladav_eval.records import Score
 from lladav_eval.scoring.choice import extract_choice
 from lladav_eval.scoring.extract import is_empty
 from lladav_eval.scoring.registry import Scorer
-from lladav_eval.scoring.rows import Protocol, Row, empty, gold_letter, list_of, percent, percent_by, text_of, verdict
+from lladav_eval.scoring.rows import Protocol, Row, accuracy_by, empty, gold_letter, list_of, text_of, verdict
 
 _INTRODUCTIONS = (
     "The best answer is",
@@ -53,10 +53,7 @@ def score(row: Row, prediction: str, protocol: Protocol, doc_id: int) -> Score:
 
 def aggregate(scores: Sequence[Score]) -> dict[str, float]:
     """Accuracy over all questions, and for short, medium and long videos."""
-    return {
-        "accuracy": percent(scores),
-        **{f"accuracy_{name}": value for name, value in percent_by(scores, "duration").items()},
-    }
+    return accuracy_by(scores, "duration")
 
 
 SCORERS = {
