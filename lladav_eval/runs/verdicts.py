@@ -40,10 +40,11 @@ Ask = Callable[[str, int], str]
 """(prompt, most tokens of the reply) -> what the judge of the official protocol says; stored by whoever asks."""
 
 
-def judge(plan: Plan, record: Record, ask: Ask | None = None) -> Verdict:
+def judge(plan: Plan, record: Record, protocol: str = "strict", ask: Ask | None = None) -> Verdict:
     """Score one answer. A failing scorer makes a failed sample with the reason, never an end of the run.
 
-    ``ask`` reaches the judge that some official protocols need; without it their samples wait for one.
+    Status and extracted answer are those of ``protocol``. ``ask`` reaches the judge that some official protocols need;
+    without it their samples wait for one.
     """
     if record.generation.status == "failed":
         return Verdict(Score(0.0, None, "failed", {"error": record.generation.error}), {})
@@ -51,7 +52,7 @@ def judge(plan: Plan, record: Record, ask: Ask | None = None) -> Verdict:
         found = _process(plan, record.doc_id, record.generation.text)
         if found.get("needs_judge") is True and ask is not None:
             found = _judged(plan, record, ask)
-        return _verdict(record, found, metric_names(plan))
+        return _verdict(record, found, metric_names(plan), protocol)
     except EvalError:  # the table is wrong, or the judge can't be reached: not this sample's fault
         raise
     except Exception as error:  # functions of the task
@@ -71,15 +72,16 @@ def _judged(plan: Plan, record: Record, ask: Ask) -> dict[str, Any]:
     return {**results(family, doc, [text], replies), "judge_replies": replies}
 
 
-def _verdict(record: Record, result: dict[str, Any], names: list[str]) -> Verdict:
+def _verdict(record: Record, result: dict[str, Any], names: list[str], protocol: str) -> Verdict:
     missing = [name for name in names if name not in result]
     if missing:
         raise ValueError(f"process_results gave no {', '.join(missing)}")
     items = {name: int(result[name]) if isinstance(result[name], bool) else result[name] for name in names}
-    status = result.get("status", "scored" if record.generation.text.strip() else "empty")
+    side = "official_" if protocol == "official" and "official_status" in result else ""
+    status = result.get(f"{side}status", "scored" if record.generation.text.strip() else "empty")
     if status not in ("scored", "unparsed", "empty"):
         raise ValueError(f"process_results gave status {status!r}")
-    extracted = result.get("extracted")
+    extracted = result.get(f"{side}extracted")
     values = {name: item_value(item) for name, item in items.items()}
     metrics = {name: value for name, value in values.items() if value is not None}
     headline = metrics.get(names[0], 0.0)
@@ -150,11 +152,11 @@ class TaskVerdicts:
         records = self._journal.read(self.plan.name, range(self.plan.count))
         if self._ask is None:
             for record in records:
-                yield record, judge(self.plan, record)
+                yield record, judge(self.plan, record, self.protocol)
             return
         with ThreadPoolExecutor(max_workers=ASKED_AT_ONCE) as pool:
             while chunk := list(islice(records, 8 * ASKED_AT_ONCE)):
-                verdicts = pool.map(lambda record: judge(self.plan, record, self._ask), chunk)
+                verdicts = pool.map(lambda record: judge(self.plan, record, self.protocol, self._ask), chunk)
                 yield from zip(chunk, verdicts, strict=True)
 
     def _empty_items(self, metric: str) -> list[Any]:

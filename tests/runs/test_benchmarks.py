@@ -88,6 +88,16 @@ def test_the_protocol_asked_for_is_the_headline(pope: Path, tmp_path: Path) -> N
     assert result.results["tasks"]["lladav_pope"]["headline"] == "official"
 
 
+def test_status_and_extraction_are_those_of_the_protocol(pope: Path, tmp_path: Path) -> None:
+    # POPE's own rule reads everything but "no" as yes; the strict one can't read "purple".
+    counted = {}
+    for protocol in ("official", "strict"):
+        out = tmp_path / protocol
+        task = run("lladav_pope", pope, Says(["purple"] * 4), out, protocol).results["tasks"]["lladav_pope"]
+        counted[protocol] = (task["scored"], task["unparsed"], samples(out)[0]["extracted"])
+    assert counted == {"official": (4, 0, "yes"), "strict": (0, 4, None)}
+
+
 def test_a_task_without_an_official_protocol_refuses_it(tmp_path: Path) -> None:
     spec = RunSpec(("lladav_pocket_yesno",), "says", protocol="official", limit=1)
     with pytest.raises(SettingError, match="no official protocol"):
