@@ -51,11 +51,12 @@ class _Handler(BaseHTTPRequestHandler):
             server.in_flight += 1
             server.most_in_flight = max(server.most_in_flight, server.in_flight)
             behaviour = server.behaviours.pop(0) if server.behaviours else "good"
-        try:
-            self._behave(behaviour, body)
-        finally:
-            with server.lock:
-                server.in_flight -= 1
+        self._behave(behaviour, body)
+
+    def _leave(self) -> None:
+        """No longer in flight: said before the reply goes out, since the client may send its next request at once."""
+        with self.server.lock:
+            self.server.in_flight -= 1
 
     def _behave(self, behaviour: Behaviour, body: dict[str, Any]) -> None:
         if isinstance(behaviour, tuple):
@@ -64,6 +65,7 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(1.5)
             self._send(200, {}, completion("too late"))
         elif behaviour == "cut":
+            self._leave()
             self.send_response(200)
             self.send_header("Content-Length", "1000")
             self.end_headers()
@@ -78,6 +80,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: int, headers: dict[str, str], body: str) -> None:
         content = body.encode()
+        self._leave()
         self.send_response(status)
         for name, value in {"Content-Length": str(len(content)), **headers}.items():
             self.send_header(name, value)
