@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,16 @@ def test_any_answer_comes_back_as_it_was(text: str, prompt: str, ids: list[int],
     line = encode(Record("täsk", 7, "key", prompt, generation))
     assert line.count(b"\n") == 1
     assert decode(line) == Record("täsk", 7, "key", prompt, generation)
+
+
+@pytest.mark.parametrize("trace", [None, TRACE])
+def test_a_line_holds_every_field_of_the_answer(trace: tuple[TraceStep, ...] | None) -> None:
+    written = Record("task", 3, "k", "Which?", Generation("A", (1, 2), 4, prompt_tokens=7, flops=1e9, trace=trace))
+    fields = asdict(written)
+    fields.update(fields.pop("generation"))
+    assert encode(written)[len(b'{"sum":"0123456789abcdef","record":') : -2] == json.dumps(
+        fields, separators=(",", ":"), sort_keys=True
+    ).encode("ascii")
 
 
 @settings(max_examples=300)
