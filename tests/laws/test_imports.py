@@ -27,6 +27,7 @@ LAW: dict[str, set[str]] = {
     "pipeline": {"records", "errors", "batching", "model", "sampling", "processing"},
     "adapters": {"records", "errors", "batching", "settings", "pipeline", "sampling.likelihood", "processing", "model"},
     "runs": {"records", "errors", "settings", "scoring", "data", "prompts"},
+    "planning": {"records", "errors", "settings", "model", "processing", "sampling", "runs.questions", "runs.tasks"},
     "engine": {"records", "errors", "runs"},
     "reports": {"records", "errors", "scoring.aggregate", "runs.store"},
 }
