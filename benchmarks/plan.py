@@ -2,10 +2,10 @@
 
     python benchmarks/plan.py [--threads N] [--limit N] [--repeats N]
 
-The embedded suite (all tasks, at the batch size that the plan chooses) and a medium LLaDA-V with random weights (hidden
-512, 8 layers, vocabulary 126,464) at prompts of 1,000 and 3,600 positions, exact and with a prefix cache. The machine is
-measured anew before each, as its speed drifts. Both figures are of answering alone, without loading and scoring. The
-last line is JSON: ratio = estimated / measured.
+The embedded suite (all tasks, at the batch size that the plan chooses) and a medium LLaDA-V with random weights
+(hidden 512, 8 layers, vocabulary 126,464) at prompts of 1,000 and 3,600 positions, exact and with a prefix cache. The
+machine is measured anew before each, as its speed drifts. Both figures are of answering alone, without loading and
+scoring. The last line is JSON: ratio = estimated / measured.
 """
 
 from __future__ import annotations
