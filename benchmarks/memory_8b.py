@@ -26,9 +26,8 @@ from typing import Any
 
 import torch
 
-from lladav_eval.model.checkpoint import load_model
+from lladav_eval.model.checkpoint import empty_model, load_model
 from lladav_eval.model.config import parse_config, read_config
-from lladav_eval.model.lladav import LladavModel
 from lladav_eval.model.official import OFFICIAL_FIELDS, OFFICIAL_VOCABULARY
 from lladav_eval.pipeline import LladaV
 from lladav_eval.pocket.vocabulary import write_tokenizer
@@ -77,8 +76,7 @@ def write_checkpoint(directory: Path) -> int:
     """Config, tokenizer (the pocket's: the official one isn't needed to fill memory) and shards; bytes of weights."""
     (directory / "config.json").write_text(json.dumps(OFFICIAL_FIELDS))
     write_tokenizer(directory)
-    with torch.device("meta"):
-        model = LladavModel(parse_config(OFFICIAL_FIELDS))
+    model = empty_model(parse_config(OFFICIAL_FIELDS))
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     parts = list(shards(shapes))
     generator = torch.Generator().manual_seed(0)

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 
 import torch
 
+from lladav_eval.model.checkpoint import empty_model
 from lladav_eval.model.config import ModelConfig
-from lladav_eval.model.lladav import TILES_AT_ONCE, LladavModel
+from lladav_eval.model.lladav import TILES_AT_ONCE
 from lladav_eval.records import SamplingParams
 
 USABLE = 0.92
@@ -45,8 +46,7 @@ class PromptSize:
 
 def weight_bytes(config: ModelConfig, vocabulary: int, dtype: torch.dtype) -> int:
     """The loaded weights."""
-    with torch.device("meta"):
-        model = LladavModel(dataclasses.replace(config, vocab_size=vocabulary))
+    model = empty_model(dataclasses.replace(config, vocab_size=vocabulary))
     return sum(parameter.numel() for parameter in model.parameters()) * dtype.itemsize
 
 
@@ -147,7 +147,8 @@ def _logit_bytes(
     config: ModelConfig, vocabulary: int, lengths: Sequence[int], params: SamplingParams, dtype: torch.dtype
 ) -> int:
     """Logits in the weights' type and in float32, then the sampler's pieces and their softmax in float64."""
-    element, size, asked = dtype.itemsize, config.hidden_size, len(lengths) * params.block_length
+    element, size = dtype.itemsize, config.hidden_size
+    asked = len(lengths) * (1 if config.causal else params.block_length)
     scores = asked * vocabulary
     computing = (sum(lengths) + asked) * size * element + scores * (4 if element == 4 else element + 4)
     at_once = max(_WIDE_ELEMENTS, vocabulary)
