@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lladav_eval.errors import EnvironmentError_, SampleError, one_line
+from lladav_eval.errors import EnvironmentError_, SampleError, UsageError, one_line
 from lladav_eval.model import counts
 from lladav_eval.model.config import ModelConfig
 from lladav_eval.model.memory import PromptSize
 from lladav_eval.planning.assumptions import CHARACTERS_PER_TOKEN, TEMPLATE_TOKENS, Typical, typical
 from lladav_eval.processing.chat import ChatTokenizer
-from lladav_eval.processing.prompt import prompt_tokens
+from lladav_eval.processing.prompt import media_of_placeholders, prompt_tokens
 from lladav_eval.records import IMAGE_PLACEHOLDER_ID, Request, RunSpec, SamplingParams
 from lladav_eval.runs.questions import build, plan_task
 from lladav_eval.runs.tasks import load_tasks, read_task
@@ -80,7 +80,9 @@ def prompt_size(
 ) -> PromptSize:
     """Positions of a question; without a tokenizer its text is counted by its length.
 
-    Raises SampleError where the model couldn't be asked that.
+    Raises:
+        SampleError: where the model couldn't be asked that.
+        UsageError: if the model sees no media at all.
     """
     media = _media(request, config)
     if tokenizer is None:
@@ -88,7 +90,9 @@ def prompt_size(
         suffix = len(params.suffix) // CHARACTERS_PER_TOKEN
     else:
         ids = prompt_tokens(request, tokenizer, config)[1]
-        text = sum(token != IMAGE_PLACEHOLDER_ID for token in ids)
+        placeholders = ids.count(IMAGE_PLACEHOLDER_ID)
+        media = [media[index] for index in media_of_placeholders(placeholders, len(media))]
+        text = len(ids) - placeholders
         suffix = len(tokenizer.encode(params.suffix)) if params.suffix else 0
     tiles, visual = sum(count for count, _ in media), sum(tokens for _, tokens in media)
     return PromptSize(text + visual + suffix, visual, tiles)
@@ -96,6 +100,8 @@ def prompt_size(
 
 def _media(request: Request, config: ModelConfig) -> list[tuple[int, int]]:
     """(tiles, tokens) of each medium."""
+    if request.video is not None or request.images:
+        _require_tower(config)
     if request.video is not None:
         return [counts.video(config, request.num_frames)]
     if len(request.images) == 1:
@@ -103,11 +109,17 @@ def _media(request: Request, config: ModelConfig) -> list[tuple[int, int]]:
     return [counts.padded_image(config) for _ in request.images]
 
 
+def _require_tower(config: ModelConfig) -> None:
+    if config.text_only:
+        raise UsageError("the model is a text-only LLaDA and sees no images or videos: plan a task of text alone")
+
+
 def _assumed(
     spec: RunSpec, task: str, content: Mapping[str, Any], kind: Typical, config: ModelConfig, why: str
 ) -> Workload:
     overrides = [*spec.gen, *([("seed", spec.seed)] if spec.seed is not None else [])]
     settings = translate(content.get("generation_kwargs"), overrides, where=f"task {task}")
+    _require_tower(config)
     if kind.frames:
         tiles, visual = counts.video(config, settings.num_frames)
     elif kind.images == 1:

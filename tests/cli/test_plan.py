@@ -96,3 +96,17 @@ def test_a_model_of_another_kind_needs_its_config(without_network: None, capsys:
     code, _, err = call(capsys, "--task", "pocket_yesno", "--model", "some/model", "--gpu", "a40", "--offline")
     assert code == 3
     assert "config.json of some/model" in err
+
+
+@pytest.mark.parametrize("task", ["pocket_yesno", "mmmu"])
+def test_a_text_only_model_sees_no_images(
+    task: str, tmp_path: Path, without_network: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fields = {
+        "d_model": 64, "mlp_hidden_size": 128, "n_layers": 2, "n_heads": 2, "max_sequence_length": 512,
+        "rms_norm_eps": 1e-5, "rope_theta": 5e5, "embedding_size": 500,
+    }  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(fields))
+    code, _, err = call(capsys, "--task", task, "--model", str(tmp_path), "--gpu", "a40")
+    assert code == 2
+    assert "text-only" in err

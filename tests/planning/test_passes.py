@@ -23,6 +23,7 @@ REQUESTS = {
     "text": Request("List each digit"),
     "tiled": Request("Which digit is in the picture?", (Image.new("RGB", (40, 20)),), mode="no_think"),
     "several": Request("Which image shows a digit?", (Image.new("RGB", (9, 9)), Image.new("RGB", (30, 10)))),
+    "own placeholders": Request("<image> digit <image>?", (Image.new("RGB", (9, 9)),)),
     "video": Request("Which way does it move?", video=(Image.new("RGB", (16, 16)),) * 3, num_frames=3),
 }
 SETTINGS = {
