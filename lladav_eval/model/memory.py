@@ -128,11 +128,11 @@ def _layer_bytes(config: ModelConfig, lengths: Sequence[int], params: SamplingPa
     size, keys, inner, total = config.hidden_size, _key_width(config), config.intermediate_size, sum(lengths)
     element = dtype.itemsize
     rotary = total * (size // config.num_attention_heads) * element
-    held = 3 * size  # the embeddings, the layer's input, and input plus attention
+    held = 4 * size  # the embeddings, the layer's input, mixed values, and input plus attention
     feed_forward = held + size + 2 * inner
     norm = held + (2 * size * 4) // element if element < 4 else held + size
     if params.cache is not None:
-        feed_forward += 3 * size  # normed input, mixed values, gathered rows
+        feed_forward += 2 * size  # normed input, gathered rows
         return total * max(feed_forward, norm) * element + rotary
     attention = 2 * size + 4 * size + 2 * keys  # embeddings, input; normed, queries, mixed, output; keys and values
     # Sequences of different lengths attend group by group: the group's tensors are gathered, the mixed ones copied.
