@@ -45,7 +45,8 @@ class DiffusionGemmaAnswerer(HfAnswerer):
             **super().description(),
             "kind": "diffusion",
             "canvas_length": self.model.config.canvas_length,
-            "denoising": {name: str(value) for name, value in sorted(denoising.items())},
+            # What isn't named here is the default of generate, which the version of transformers says.
+            "denoising": {name: str(value) for name, value in sorted(denoising.items()) if value is not None},
         }
 
     def check(self, params: SamplingParams) -> None:
