@@ -27,8 +27,8 @@ AVAILABLE = {
     ),
     "openai:MODEL@URL": "OpenAI-compatible endpoint (vLLM, hosted...), key from $OPENAI_API_KEY; tried: a toy server",
     "lmms:NAME[,key=value...]": (
-        "model registered by lmms-eval 0.7; tried: dummy, from_log, lladav (simple) and a small chat model; "
-        "not tried: everything that needs weights"
+        "model registered by lmms-eval 0.7; tried: dummy, from_log, lladav, a small chat model, and on tiny random "
+        "weights qwen2_vl, qwen2_5_vl, qwen3_vl, gemma3, llava_hf; not tried: published weights, every other"
     ),
     "lmms:mmada": (
         "MMaDA, the one diffusion model of lmms-eval 0.7 that answers questions; tried: that it says what it lacks; "
