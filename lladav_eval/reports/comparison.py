@@ -45,6 +45,7 @@ class Entry:
     """Per answered sample, as ``seconds``; None where the model doesn't tell."""
     seconds: float | None
     samples_per_second: float | None
+    """Answered samples by the sum of their shares of time, media decoding excluded; None of an endpoint, as below."""
     tokens_per_second: float | None
     """Answer tokens."""
     failed: int
@@ -192,7 +193,8 @@ def _entry(
         if sample.answered:
             counter.add(sample.cost)
     cost = counter.summary()
-    seconds = cost.totals.get("seconds")
+    # An endpoint's seconds are latencies of requests that were in flight together: no rate follows from them.
+    seconds = None if run.fingerprint.startswith("openai/") else cost.totals.get("seconds")
     return Entry(
         run=position,
         task=task,
@@ -203,7 +205,7 @@ def _entry(
         high=100 * high,
         forward_passes=cost.mean("forward_passes"),
         seconds=cost.mean("seconds"),
-        samples_per_second=cost.samples_per_second,
+        samples_per_second=cost.known["seconds"] / seconds if seconds else None,
         tokens_per_second=sum(sample.tokens for sample in samples) / seconds if seconds else None,
         failed=sum(sample.status == "failed" for sample in samples),
         cost=cost,

@@ -11,9 +11,9 @@ COST = ("prompt tokens", "answer tokens", "FLOP", "first step s", "later steps s
 """All but the last are means per answered sample."""
 EXPLAINED = (
     "Cost per answered sample. First step: until the first token (autoregressive) or the end of the first denoising "
-    "step, the reading of prompt and media included. Seconds are shares of a batch, of an endpoint the latency of a "
-    "request. FLOP are counted from the config, of hf: models estimated. Peak memory is the device's, on the CPU that "
-    "of the whole process. '-': the model doesn't tell."
+    "step, the reading of prompt and media included. Seconds are shares of a batch, of an endpoint latencies of "
+    "requests, from which no rate follows. FLOP are counted from the config, of hf: models estimated. Peak memory is "
+    "the device's, on the CPU that of the whole process. '-': the model doesn't tell."
 )
 
 

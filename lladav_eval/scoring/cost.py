@@ -49,12 +49,6 @@ class CostSummary:
         return self.totals[name] / self.known[name] if name in self.totals else None
 
     @property
-    def samples_per_second(self) -> float | None:
-        """Answered samples by the sum of their shares of time, media decoding excluded."""
-        seconds = self.mean("seconds")
-        return 1 / seconds if seconds else None
-
-    @property
     def seconds_with_media(self) -> float | None:
         """Seconds per sample, decoding and preparing media included; None unless both are known."""
         seconds, media = self.mean("seconds"), self.mean("media_seconds")

@@ -94,6 +94,14 @@ def test_models_that_dont_tell_get_dashes_and_no_ratio(tmp_path: Path) -> None:
     assert len(plot_comparison(result, tmp_path / "plots")) == 4
 
 
+def test_no_rate_follows_from_an_endpoints_latencies(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "e", {"a": FIRST}, model="openai:m@http://h", kind="endpoint")
+    results = path / "results.json"
+    results.write_text(results.read_text().replace('"weights-1"', '"openai/m@http://h"'))
+    entry = compare_runs([load_run(path), *runs(tmp_path, {"a": FIRST})]).entries[0]
+    assert (entry.seconds, entry.samples_per_second, entry.tokens_per_second) == (0.5, None, None)
+
+
 def test_runs_written_before_there_was_a_cost_are_compared() -> None:
     baselines = Path(__file__).resolve().parents[2] / "results" / "baselines"
     result = compare_runs([load_run(baselines / name) for name in ("pocket", "pocket-ar")])
