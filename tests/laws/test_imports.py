@@ -29,7 +29,7 @@ LAW: dict[str, set[str]] = {
     "runs": {"records", "errors", "settings", "scoring", "data", "prompts"},
     "planning": {"records", "errors", "settings", "model", "processing", "sampling", "runs.questions", "runs.tasks"},
     "engine": {"records", "errors", "runs"},
-    "reports": {"records", "errors", "scoring.aggregate", "runs.store"},
+    "reports": {"records", "errors", "scoring.aggregate", "scoring.cost", "runs.store"},
 }
 UNBOUND = {"cli", "pocket", "__init__", "__main__"}
 """The command line may import anything; the pocket builds and describes a whole checkpoint."""
