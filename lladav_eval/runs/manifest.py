@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import lladav_eval
+from lladav_eval.engine.base import Engine
 from lladav_eval.records import Answerer, RunSpec
 from lladav_eval.runs.keys import code_version
 
@@ -87,7 +88,7 @@ def commit() -> dict[str, Any] | None:
 
 
 def begin(
-    spec: RunSpec, answerer: Answerer, tasks: Mapping[str, dict[str, Any]], previous: Mapping[str, Any] | None
+    spec: RunSpec, answerer: Answerer | Engine, tasks: Mapping[str, dict[str, Any]], previous: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """The manifest of a run that starts now; the sessions of the ``previous`` one in the directory stay."""
     sessions = list(previous.get("sessions", [])) if previous else []

@@ -26,8 +26,8 @@ LAW: dict[str, set[str]] = {
     "processing": {"records", "errors", "model.config"},
     "pipeline": {"records", "errors", "batching", "model", "sampling", "processing"},
     "adapters": {"records", "errors", "batching", "settings", "pipeline", "sampling.likelihood", "processing", "model"},
-    "runs": {"records", "errors", "settings", "scoring", "data", "prompts"},
-    "engine": {"records", "errors", "runs"},
+    "runs": {"records", "errors", "settings", "scoring", "data", "prompts", "engine"},
+    "engine": {"records", "errors"},
     "reports": {"records", "errors", "scoring.aggregate", "runs.store"},
 }
 UNBOUND = {"cli", "pocket", "__init__", "__main__"}
