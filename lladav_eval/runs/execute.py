@@ -88,7 +88,7 @@ def execute(
     """
     allowed_failures(spec.max_failures, 1)
     directory.create()
-    again = manifest.command(spec, directory.path)
+    again = manifest.command(spec, directory.path, retry_failed)
     with directory.lock(), _sigterm_as_interrupt():
         if not resume:
             directory.start_over()
