@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import threading
 import time
 import traceback
@@ -241,6 +242,7 @@ def connect(address: str | None) -> bool:
     if ray.is_initialized():
         return False
     address = address or os.environ.get(ADDRESS_VARIABLE)
+    _check_reachable(address)
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address is None:
         options |= {"address": "local", "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
@@ -250,9 +252,20 @@ def connect(address: str | None) -> bool:
         try:
             ray.init(**options)
         except (ConnectionError, RuntimeError, TimeoutError, ValueError, OSError) as error:
-            where = f"no Ray cluster answers at {address}" if address else "Ray can't be started here"
+            where = f"the Ray cluster at {address} can't be used" if address else "Ray can't be started here"
             raise EnvironmentError_(f"{where}: {one_line(error)}") from error
     return True
+
+
+def _check_reachable(address: str | None) -> None:
+    """Ray itself tries for minutes. Raises EnvironmentError_."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise EnvironmentError_(f"no Ray cluster answers at {address}: {one_line(error)}") from error
 
 
 @contextlib.contextmanager
