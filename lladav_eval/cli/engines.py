@@ -44,6 +44,10 @@ def choose_engine(spec: RunSpec, say: Callable[[str], None]) -> StartEngine:
 
     one_gpu_each = spec.device in (None, "auto", "cuda")
     if spec.engine == "ray":
+        if not one_gpu_each and spec.device != "cpu":
+            raise SettingError(
+                f"--device {spec.device}: Ray gives every worker a GPU of its own; say cuda, cpu or nothing"
+            )
         from lladav_eval.engine.ray import check_installed, ray_engine
 
         check_installed()

@@ -223,11 +223,12 @@ class Actors:
     def close(self) -> None:
         import ray
 
+        if self._ours:
+            ray.shutdown()  # ends the actors too
+            return
         for member in self._crew.values():
             with contextlib.suppress(Exception):  # the cluster may be gone
                 ray.kill(member.actor)
-        if self._ours:
-            ray.shutdown()
 
 
 def connect(address: str | None) -> bool:

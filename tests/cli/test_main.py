@@ -92,6 +92,7 @@ def test_the_default_directory_is_the_same_for_the_same_command(
         (("--engine", "slurm"), "--engine"),
         (("--workers", "0"), "--workers"),
         (("--ray-address", "head:6379"), "--ray-address needs --engine ray"),
+        (("--engine", "ray", "--device", "cuda:1"), "Ray gives every worker a GPU of its own"),
         (("--data", "nowhere"), "no such folder"),
         (("--dtype", "int3"), "--dtype"),
         (("--nonsense",), "No such option"),

@@ -8,13 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import crew_models
 import pytest
-from crew_models import Scripted, Streaming, items, notes
+from crew_models import Scripted, Streaming, alive, items, notes, wait_for
 
 from lladav_eval.engine.base import Item
 from lladav_eval.engine.processes import Processes, process_engine
@@ -45,19 +45,6 @@ def answers(model: Scripted, asked: list[Item], size: int = 3, workers: int = 2)
 
 def asked_rows(folder: Path) -> list[int]:
     return sorted(int(line.split()[2]) for line in notes(folder / "asked"))
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def alive(pid: int) -> bool:
-    """Whether the process still runs; one that nobody has reaped yet doesn't."""
-    status = Path(f"/proc/{pid}/stat")
-    return status.exists() and status.read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
 
 
 def test_two_processes_answer_every_item_once(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import crew_models
 import pytest
-from crew_models import Scripted, items, notes
+from crew_models import Scripted, alive, items, notes, wait_for
 
 pytest.importorskip("ray", reason="the optional package ray isn't installed: pip install 'lladav_eval[ray]'")
 
@@ -118,6 +118,17 @@ def test_a_killed_worker_is_restarted_by_ray_and_its_batch_asked_again(nodes: No
 def test_a_worker_that_cant_load_says_why(nodes: Nodes) -> None:
     with pytest.raises(CheckpointError, match="the weights of layer 3 are missing"):
         ray_engine(crew_models.refuses_to_load, 3, workers=2, address=nodes.address)
+
+
+@pytest.mark.slow
+def test_leaving_in_the_middle_ends_the_workers_of_a_cluster_that_stays(nodes: Nodes, tmp_path: Path) -> None:
+    load = partial(crew_models.scripted, Scripted(tmp_path, seconds=300))
+    with ray_engine(load, 1, workers=2, address=nodes.address) as engine:
+        groups = engine.answer(iter(items(4, unreadable=[1])))
+        assert [item.doc_id for item, _ in next(groups)] == [1]  # while row 0 is being answered
+        wait_for(lambda: len(notes(tmp_path / "asked")) == 1)
+    (worker,) = (int(line.split()[0]) for line in notes(tmp_path / "asked"))
+    wait_for(lambda: not alive(worker))
 
 
 @pytest.mark.slow

@@ -113,14 +113,20 @@ def test_two_workers(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["Ctrl-C in the terminal", "SIGTERM to the run alone"])
+@pytest.mark.parametrize(
+    ("way", "engine"),
+    [("Ctrl-C in the terminal", "local"), ("SIGTERM to the run alone", "local"), ("Ctrl-C in the terminal", "ray")],
+)
 def test_an_interrupted_run_ends_its_workers_and_resumes_without_them(
-    loaded: Callable[[], Answerer], tmp_path: Path, way: str
+    loaded: Callable[[], Answerer], tmp_path: Path, way: str, engine: str
 ) -> None:
+    if engine == "ray":
+        pytest.importorskip("ray", reason="the optional package ray isn't installed: pip install 'lladav_eval[ray]'")
     directory = RunDirectory(tmp_path / "run")
     words = ["run", "--task", "pocket_counts", "--model", "pocket", "--batch-size", "1", "--workers", "2"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "lladav_eval", *words, "--out", str(directory.path)],
+        [sys.executable, "-m", "lladav_eval", *words, "--engine", engine, "--out", str(directory.path)],
+        env={name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -141,7 +147,7 @@ def test_an_interrupted_run_ends_its_workers_and_resumes_without_them(
     assert "of 250 samples; resume with: lladav-eval run --task lladav_pocket_counts" in said
     assert "--workers 2" in said
     assert "Traceback" not in said
-    _, running = psutil.wait_procs(workers, timeout=10)
+    _, running = psutil.wait_procs(workers, timeout=30)
     assert running == []
     answered = len(directory.journal.read_text().splitlines())
     assert 0 < answered < 250
