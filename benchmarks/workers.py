@@ -27,6 +27,8 @@ from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported, here and in the workers
 
+import psutil
+
 from lladav_eval.cli.engines import model_loader
 from lladav_eval.cli.quiet import quiet_libraries
 from lladav_eval.engine.base import Engine, Finished, Item
@@ -47,6 +49,7 @@ class Kept:
         self.fingerprint = engine.fingerprint
         self.description = engine.description
         self.seconds = 0.0
+        self.cpu_seconds = 0.0
 
     def __call__(self, load_model: Callable[[], Answerer], batch_size: int) -> Kept:
         return self
@@ -58,9 +61,16 @@ class Kept:
         """Stays for the next run."""
 
     def answer(self, items: Iterator[Item]) -> Generator[list[Finished], None, None]:
-        started = time.perf_counter()
+        started, used = time.perf_counter(), _cpu_seconds()
         yield from self.engine.answer(items)
-        self.seconds = time.perf_counter() - started
+        self.seconds, self.cpu_seconds = time.perf_counter() - started, _cpu_seconds() - used
+
+
+def _cpu_seconds() -> float:
+    """Of this process and those it started; workers that wait use none."""
+    own = psutil.Process()
+    times = [process.cpu_times() for process in (own, *own.children(recursive=True))]
+    return sum(time.user + time.system for time in times)
 
 
 def start(name: str, spec: RunSpec, workers: int) -> CrewEngine:
@@ -73,15 +83,15 @@ def start(name: str, spec: RunSpec, workers: int) -> CrewEngine:
     return process_engine(load, size, workers=workers, one_gpu_each=False)
 
 
-def run(engine: Kept, spec: RunSpec) -> tuple[float, list[dict[str, Any]]]:
-    """Samples a second, and the answers."""
+def run(engine: Kept, spec: RunSpec) -> tuple[float, float, list[dict[str, Any]]]:
+    """Samples a second, CPU milliseconds per sample, and the answers."""
     with tempfile.TemporaryDirectory() as folder:
         directory = RunDirectory(Path(folder) / "run")
         execute(spec, _never, directory, engine=engine)
         rows = [json.loads(line) for line in directory.samples.read_text().splitlines()]
     for row in rows:
         del row["seconds"]
-    return len(rows) / engine.seconds, rows
+    return len(rows) / engine.seconds, 1000 * engine.cpu_seconds / len(rows), rows
 
 
 def _never() -> Answerer:
@@ -100,6 +110,7 @@ def main() -> None:
     tasks = resolve_tasks([options.task])
     spec = RunSpec(tasks, "pocket", limit=options.limit, batch_size=options.batch_size, device="cpu", dtype="float32")
     rates: dict[int, list[float]] = {1: [], 2: []}
+    costs: dict[int, list[float]] = {1: [], 2: []}
     with start(options.engine, spec, 1) as one, start(options.engine, spec, 2) as two:
         engines = {1: Kept(one), 2: Kept(two)}
         warm_up = replace(spec, limit=4, batch_size=1)
@@ -108,12 +119,13 @@ def main() -> None:
             run(engine, warm_up)
         for pair in range(options.pairs):
             for workers in (1, 2) if pair % 2 == 0 else (2, 1):
-                rate, rows = run(engines[workers], spec)
+                rate, cost, rows = run(engines[workers], spec)
                 expected = expected or rows
                 if rows != expected:
                     raise SystemExit(f"{workers} workers gave other answers")
                 rates[workers].append(rate)
-                print(f"pair {pair + 1}: {workers} worker(s), {rate:.1f} samples/s", flush=True)
+                costs[workers].append(cost)
+                print(f"pair {pair + 1}: {workers} worker(s), {rate:.1f} samples/s, {cost:.2f} CPU ms each", flush=True)
     ratios = [two / one for one, two in zip(rates[1], rates[2], strict=True)]
     print(
         json.dumps(
@@ -127,6 +139,7 @@ def main() -> None:
                 "ratio": round(statistics.median(ratios), 3),
                 "ratios": [round(ratio, 3) for ratio in ratios],
                 "target": 1.7,
+                "cpu_ms_per_sample": {workers: round(statistics.median(cost), 2) for workers, cost in costs.items()},
                 "cpus": len(os.sched_getaffinity(0)),
             }
         )

@@ -134,20 +134,23 @@ class CrewEngine(AbstractContextManager["CrewEngine"]):
         fresh = batches(items, self._batch_size)
         again: deque[_Batch] = deque()
         asked: dict[int, _Batch] = {}
+        done: list[list[Finished]] = []
         more = True
-        while more or again or asked:
+        while more or again or asked or done:
             while (more or again) and (worker := self._crew.free()) is not None:
                 batch = again.popleft() if again else _Batch.of(next(fresh, ()))
                 more = more and bool(batch.left or batch.finished)
                 if batch.finished:
-                    yield batch.finished
+                    done.append(batch.finished)
                 if batch.left:
                     self._crew.ask(worker, batch.questions())
                     asked[worker] = batch
+            yield from done  # while the workers are busy with what comes next
+            done.clear()
             event = self._crew.wait() if more or again or asked else None
             if isinstance(event, Answered):
                 batch = asked[event.worker]
-                yield batch.take(event.part)
+                done.append(batch.take(event.part))
                 if not batch.left:
                     del asked[event.worker]
             elif isinstance(event, Lost):
