@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Iterator
@@ -69,6 +70,8 @@ class Ahead(Generic[T]):
         """Stop after the item being made now."""
         self._stop.set()
         self._thread.join()
+        with contextlib.suppress(queue.Full):  # nobody waits before a full queue
+            self._waiting.put_nowait(_Ended(None))
 
     def __enter__(self) -> Ahead[T]:
         return self

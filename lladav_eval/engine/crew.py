@@ -150,7 +150,8 @@ class CrewEngine(AbstractContextManager["CrewEngine"]):
             event = self._crew.wait() if more or again or asked else None
             if isinstance(event, Answered):
                 batch = asked[event.worker]
-                done.append(batch.take(event.part))
+                if event.part:
+                    done.append(batch.take(event.part))
                 if not batch.left:
                     del asked[event.worker]
             elif isinstance(event, Lost):

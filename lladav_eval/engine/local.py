@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, Protocol, cast
 
@@ -12,8 +13,8 @@ from lladav_eval.records import Answerer, Generation, Question
 class Streamer(Protocol):
     """An answerer that lets a new sample in as soon as one leaves."""
 
-    def stream(self, questions: Iterator[Question]) -> Iterator[tuple[int, Generation]]:
-        """Position of the question in the order given, and its answer; in the order in which they are finished."""
+    def stream(self, questions: Iterator[Question]) -> Iterator[list[tuple[int, Generation]]]:
+        """Answers as they are finished, several at a time, each with its question's position in the order given."""
         ...
 
 
@@ -53,9 +54,9 @@ class LocalEngine:
 
 
 def answer_stream(model: Streamer, items: Iterator[Item], name: str) -> Generator[list[Finished], None, None]:
-    """Every item as soon as it is finished; those without a question before the next answer."""
+    """Every item as soon as it is finished; those without a question before the next answers."""
     asked: dict[int, Item] = {}
-    failed: list[Item] = []
+    failed: deque[Item] = deque()  # the model may draw questions in a thread of its own
 
     def questions() -> Iterator[Question]:
         position = 0
@@ -67,10 +68,16 @@ def answer_stream(model: Streamer, items: Iterator[Item], name: str) -> Generato
                 position += 1
                 yield item.question
 
-    for position, generation in model.stream(questions()):
-        yield [*((item, unanswerable(item)) for item in failed), (asked.pop(position), generation)]
-        failed.clear()
-    if failed:
-        yield [(item, unanswerable(item)) for item in failed]
+    def unreadable() -> Iterator[Finished]:
+        while failed:
+            item = failed.popleft()
+            yield item, unanswerable(item)
+
+    for part in model.stream(questions()):
+        group = [*unreadable(), *((asked.pop(position), generation) for position, generation in part)]
+        if group:
+            yield group
+    if group := list(unreadable()):
+        yield group
     if asked:
         raise RuntimeError(f"{name} left {len(asked)} questions without an answer")

@@ -27,7 +27,7 @@ class Facts:
     description: dict[str, Any]
     host: str
     streams: bool
-    """Whether answers come one by one instead of all together."""
+    """Whether answers come as they are finished instead of all together."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,7 @@ class Worker:
         """The same as soon as there are some."""
         _check_videos(questions)
         if hasattr(self._answerer, "stream"):
-            for answer in cast(Streamer, self._answerer).stream(iter(questions)):
-                yield [answer]
+            yield from cast(Streamer, self._answerer).stream(iter(questions))
         else:
             yield list(enumerate(self._answerer.answer(questions)))
 

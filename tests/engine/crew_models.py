@@ -60,14 +60,14 @@ class Scripted:
 class Streaming(Scripted):
     """The same, two rows at a time."""
 
-    def stream(self, questions: Iterator[Question]) -> Iterator[tuple[int, Generation]]:
+    def stream(self, questions: Iterator[Question]) -> Iterator[list[tuple[int, Generation]]]:
         held: list[tuple[int, Question]] = []
         for position, question in enumerate(questions):
             held.append((position, question))
             if len(held) == 2:
-                yield held[1][0], self.one(held.pop()[1])
+                yield [(held[1][0], self.one(held.pop()[1]))]
         for position, question in held:
-            yield position, self.one(question)
+            yield [(position, self.one(question))]
 
 
 def scripted(model: Scripted) -> Scripted:

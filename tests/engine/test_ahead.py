@@ -55,3 +55,23 @@ def test_leaving_early_ends_the_thread() -> None:
     assert threading.active_count() == before
     assert len(made) <= 5
     assert list(items) == []
+
+
+def test_closing_wakes_a_reader_in_another_thread() -> None:
+    asked = threading.Event()
+    go_on = threading.Event()
+
+    def slow() -> Iterator[int]:
+        asked.set()
+        go_on.wait(60)
+        yield from ()
+
+    items = Ahead(slow(), 2)
+    got: list[list[int]] = []
+    reader = threading.Thread(target=lambda: got.append(list(items)))
+    reader.start()
+    asked.wait(60)
+    threading.Timer(0.2, go_on.set).start()
+    items.close()
+    reader.join(60)
+    assert got == [[]]

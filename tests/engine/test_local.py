@@ -40,7 +40,7 @@ class Streaming(Upper):
         self.lose = lose
         self.most = 0
 
-    def stream(self, questions: Iterator[Question]) -> Iterator[tuple[int, Generation]]:
+    def stream(self, questions: Iterator[Question]) -> Iterator[list[tuple[int, Generation]]]:
         working: list[tuple[int, Question]] = []
         for position, question in enumerate(questions):
             working.append((position, question))
@@ -50,10 +50,10 @@ class Streaming(Upper):
         while working:
             yield from self.finish(working)
 
-    def finish(self, working: list[tuple[int, Question]]) -> Iterator[tuple[int, Generation]]:
+    def finish(self, working: list[tuple[int, Question]]) -> Iterator[list[tuple[int, Generation]]]:
         position, question = working.pop()
         if position != self.lose:
-            yield position, self.answer([question])[0]
+            yield [(position, self.answer([question])[0])]
 
 
 def item(task: str, doc_id: int, readable: bool = True) -> Item:
