@@ -38,9 +38,9 @@ LAW: dict[str, set[str]] = {
         "processing",
         "model",
     },
-    "runs": {"records", "errors", "settings", "scoring", "data", "prompts"},
+    "runs": {"records", "errors", "settings", "scoring", "data", "prompts", "engine"},
     "planning": {"records", "errors", "settings", "model", "processing", "sampling", "runs.questions", "runs.tasks"},
-    "engine": {"records", "errors", "runs"},
+    "engine": {"records", "errors"},
     "reports": {"records", "errors", "scoring.aggregate", "scoring.cost", "runs.store"},
 }
 UNBOUND = {"cli", "pocket", "__init__", "__main__"}
