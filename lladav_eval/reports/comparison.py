@@ -42,6 +42,20 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class CategoryEntry:
+    """One run on one category of a task, over the samples that all compared runs have. No test is made of it."""
+
+    run: int
+    task: str
+    category: str
+    n: int
+    score: float
+    """As in Entry."""
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Pair:
     """One run against the first on one task. Differences are on 0-100."""
 
@@ -65,6 +79,8 @@ class Comparison:
     labels: tuple[str, ...]
     """One distinct name per run."""
     entries: tuple[Entry, ...]
+    categories: tuple[CategoryEntry, ...]
+    """Empty where no task has two categories at least."""
     pairs: tuple[Pair, ...]
     notes: tuple[str, ...]
     """Where the runs' tasks and sample sets differ."""
@@ -80,6 +96,7 @@ class Comparison:
         return {
             "runs": [{"label": name, **run_facts(run)} for name, run in zip(self.labels, self.runs, strict=True)],
             "entries": [asdict(entry) for entry in self.entries],
+            "categories": [asdict(entry) for entry in self.categories],
             "pairs": [asdict(pair) for pair in self.pairs],
             "notes": list(self.notes),
             "alpha": self.alpha,
@@ -103,16 +120,20 @@ def compare_runs(
     if not common:
         raise UsageError("the runs have no sample in common: compare runs of the same tasks")
     entries: list[Entry] = []
+    categories: list[CategoryEntry] = []
     raw: list[tuple[int, str, Paired]] = []
     for task, ids in common.items():
         name = metric or runs[0].tasks[task].headline
         values = _values(task, ids, runs, name, test)
         entries += [_entry(position, task, name, ids, run, values) for position, run in enumerate(runs)]
+        categories += _category_entries(task, ids, runs, values)
         for position in range(1, len(runs)):
             raw.append((position, task, compare_pairs(values[0], values[position], test, alpha)))
     corrected = holm([paired.p for _, _, paired in raw])
     pairs = tuple(_pair(*item, p, len(raw), alpha) for item, p in zip(raw, corrected, strict=True))
-    return Comparison(tuple(runs), _labels(runs), tuple(entries), pairs, tuple(_notes(runs, common)), alpha)
+    return Comparison(
+        tuple(runs), _labels(runs), tuple(entries), tuple(categories), pairs, tuple(_notes(runs, common)), alpha
+    )
 
 
 def _refuse_other_data(first: RunData, other: RunData) -> None:
@@ -174,6 +195,28 @@ def _entry(
     )
 
 
+def _category_entries(
+    task: str, ids: Sequence[int], runs: Sequence[RunData], values: Sequence[Sequence[float]]
+) -> list[CategoryEntry]:
+    """Scores by category, as the first run that recorded one names it; none where there are fewer than two."""
+    members: dict[str, list[int]] = {}
+    for index, doc_id in enumerate(ids):
+        named = (run.samples[task, doc_id].category for run in runs)
+        category = next((name for name in named if name is not None), None)
+        if category is not None:
+            members.setdefault(category, []).append(index)
+    if len(members) < 2:
+        return []
+    entries = []
+    for category, indices in sorted(members.items()):
+        for position in range(len(runs)):
+            chosen = [values[position][index] for index in indices]
+            low, high, _ = interval(chosen)
+            score = 100 * math.fsum(chosen) / len(chosen)
+            entries.append(CategoryEntry(position, task, category, len(chosen), score, 100 * low, 100 * high))
+    return entries
+
+
 def _pair(run: int, task: str, paired: Paired, p: float, tests: int, alpha: float) -> Pair:
     share = smallest_effect(paired.n, alpha, tests)
     smallest = None if share is None else 100 * share
@@ -201,6 +244,14 @@ def _notes(runs: Sequence[RunData], common: dict[str, list[int]]) -> list[str]:
                     f"{task.short}: {label} has {task.n} samples, of which {len(common[name])} are in all runs"
                 )
     for name in common:
+        reported = [run.tasks[name].metrics[runs[0].tasks[name].headline] for run in runs
+                    if runs[0].tasks[name].headline in run.tasks[name].metrics]  # fmt: skip
+        if any(metric.low is None for metric in reported):
+            shown = ", ".join(f"{metric.value:.2f}" for metric in reported)
+            notes.append(
+                f"{runs[0].tasks[name].short}: {runs[0].tasks[name].headline} as reported is {shown}; the table shows "
+                "the mean of the samples' values"
+            )
         settings = [run.tasks[name].settings for run in runs]
         for setting in sorted({key for found in settings for key in found}):
             values = [found.get(setting) for found in settings]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from lladav_eval.reports.comparison import Comparison
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 QUALITY = (
     "task", "model", "n", "score", "95 % interval", "failed", "passes/sample", "seconds/sample", "tokens/second",
 )  # fmt: skip
+CATEGORIES = ("task", "category", "model", "n", "score", "95 % interval")
 PAIRS = ("task", "model", "difference", "interval", "won", "lost", "tied", "p", "n can show")
 
 
@@ -27,6 +28,17 @@ def quality_rows(comparison: Comparison) -> list[tuple[str, ...]]:
             f"{entry.seconds:.3g}", "-" if entry.tokens_per_second is None else f"{entry.tokens_per_second:.3g}",
         )
         for entry in comparison.entries
+    ]  # fmt: skip
+
+
+def category_rows(comparison: Comparison) -> list[tuple[str, ...]]:
+    """Scores by category, in the order of CATEGORIES."""
+    return [
+        (
+            entry.task.removeprefix("lladav_"), entry.category, comparison.labels[entry.run], str(entry.n),
+            f"{entry.score:.1f}", f"{entry.low:.1f} to {entry.high:.1f}",
+        )
+        for entry in comparison.categories
     ]  # fmt: skip
 
 
@@ -59,29 +71,40 @@ def markdown(comparison: Comparison) -> str:
     lines = ["# Comparison", ""]
     for label, run in zip(comparison.labels, comparison.runs, strict=True):
         lines.append(f"- {escape_markdown(label)}: {escape_markdown(run_line(run))}")
-    for columns, rows in ((QUALITY, quality_rows(comparison)), (PAIRS, pair_rows(comparison))):
-        lines += ["", "| " + " | ".join(columns) + " |"]
-        lines += ["|" + "|".join(" --- " if number < 2 else " ---: " for number in range(len(columns))) + "|"]
-        lines += ["| " + " | ".join(escape_markdown(cell) for cell in row) + " |" for row in rows]
+    lines += _pipe_table(QUALITY, quality_rows(comparison)) + _pipe_table(PAIRS, pair_rows(comparison))
+    if comparison.categories:
+        lines += ["", "<details><summary>Scores by category</summary>"]
+        lines += [*_pipe_table(CATEGORIES, category_rows(comparison), 3), "", "</details>"]
     lines += ["", escape_markdown(method_line(comparison)), ""]
     lines += [f"- {escape_markdown(note)}" for note in comparison.notes]
     return "\n".join(lines) + "\n"
 
 
-def print_comparison(comparison: Comparison, console: Console) -> None:
-    """The same on the terminal."""
+def _pipe_table(columns: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 2) -> list[str]:
+    """Lines of a Markdown table; its first ``texts`` columns are words."""
+    lines = ["", "| " + " | ".join(columns) + " |"]
+    lines += ["|" + "|".join(" --- " if number < texts else " ---: " for number in range(len(columns))) + "|"]
+    return lines + ["| " + " | ".join(escape_markdown(cell) for cell in row) + " |" for row in rows]
+
+
+def print_comparison(comparison: Comparison, console: Console, categories: bool = False) -> None:
+    """The same on the terminal; scores by category where asked for."""
     from rich.table import Table
     from rich.text import Text
 
     say: Callable[[str], None] = lambda text: console.print(Text(printable(text)), soft_wrap=True)  # noqa: E731
     for label, run in zip(comparison.labels, comparison.runs, strict=True):
         say(f"{label}  =  {run_line(run)}")
-    for columns, rows in ((QUALITY, quality_rows(comparison)), (PAIRS, pair_rows(comparison))):
+    tables: list[tuple[Sequence[str], list[tuple[str, ...]], int]]
+    tables = [(QUALITY, quality_rows(comparison), 2), (PAIRS, pair_rows(comparison), 2)]
+    if categories:
+        tables.append((CATEGORIES, category_rows(comparison), 3))
+    for columns, rows, texts in tables:
         table = Table(box=None, padding=(0, 1, 0, 0))
         for number, column in enumerate(columns):
-            side: Literal["left", "right"] = "left" if number < 2 else "right"
+            side: Literal["left", "right"] = "left" if number < texts else "right"
             title = column.replace(" % ", " %\n").replace("/", "\n/").replace(" can ", "\ncan ")
-            table.add_column(title, justify=side, no_wrap=number > 1, overflow="fold")
+            table.add_column(title, justify=side, no_wrap=number >= texts, overflow="fold")
         for row in rows:
             table.add_row(*(Text(printable(cell)) for cell in row))
         console.print(table)

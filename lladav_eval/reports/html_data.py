@@ -53,6 +53,11 @@ class Row:
         """The sample of the first run that has it."""
         return next(sample for sample in self.samples if sample is not None)
 
+    @property
+    def category(self) -> str | None:
+        """As the first run that recorded one says."""
+        return next((sample.category for sample in self.samples if sample is not None and sample.category), None)
+
 
 def join_runs(runs: Sequence[RunData]) -> list[Row]:
     """The samples of one or two runs side by side: tasks in the first run's order, then by doc_id."""
@@ -86,8 +91,8 @@ def index_value(rows: Sequence[Row], sides: Sequence[Side], parts: Sequence[int]
     numbers = {name: number for number, name in enumerate(tasks)}
     categories: dict[str, dict[str, int]] = {name: {} for name in tasks}
     for row in rows:
-        if row.first.category is not None:
-            categories[row.task].setdefault(row.first.category, len(categories[row.task]))
+        if row.category is not None:
+            categories[row.task].setdefault(row.category, len(categories[row.task]))
     runs = [side.run for side in sides]
     return {
         "runs": [{"label": run.label, "model": run.model} for run in runs],
@@ -98,7 +103,7 @@ def index_value(rows: Sequence[Row], sides: Sequence[Side], parts: Sequence[int]
         "traces": list(traces),
         "task": [numbers[row.task] for row in rows],
         "doc": [row.doc_id for row in rows],
-        "category": [categories[row.task].get(row.first.category or "", -1) for row in rows],
+        "category": [categories[row.task].get(row.category or "", -1) for row in rows],
         "target": [shorten(target_text(row.first.target).replace("\n", " | "), SNIPPET // 2) for row in rows],
         "status": [[_status(row.samples[place]) for row in rows] for place in range(len(sides))],
         "value": [[_value(row.samples[place], run) for row in rows] for place, run in enumerate(runs)],

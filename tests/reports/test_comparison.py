@@ -64,6 +64,31 @@ def test_other_sample_sets_are_joined_and_told(tmp_path: Path) -> None:
     assert "c of model 0 is left out: not all runs have its samples" in result.notes
 
 
+def test_scores_by_category(tmp_path: Path) -> None:
+    kinds = ["x"] * 4 + ["y"] * 6
+    result = compare_runs(runs(tmp_path, {"a": FIRST}, {"a": replace(SECOND, categories=kinds)}))
+    assert [(entry.category, entry.run, entry.n, round(entry.score)) for entry in result.categories] == [
+        ("x", 0, 4, 100), ("x", 1, 4, 100), ("y", 0, 6, 33), ("y", 1, 6, 67),
+    ]  # fmt: skip
+    assert result.categories[3].low == pytest.approx(30.0, abs=0.1)  # Wilson, 4 of 6
+    assert len(result.pairs) == 1  # no test is made of a category
+    assert "<summary>Scores by category</summary>" in markdown(result)
+    assert result.as_json()["categories"][3]["category"] == "y"
+    for asked in (False, True):
+        console = Console(file=io.StringIO(), width=200)
+        print_comparison(result, console, asked)
+        assert ("category" in console.file.getvalue()) is asked  # type: ignore[attr-defined]
+
+
+def test_sums_are_told_beside_the_mean_of_the_samples(tmp_path: Path) -> None:
+    both = runs(tmp_path, {"mme": FIRST}, {"mme": SECOND})
+    for run, total in zip(both, (1998.0, 1900.5), strict=True):
+        task = run.tasks["lladav_mme"]
+        metric = replace(task.metrics["accuracy"], value=total, low=None, high=None)
+        object.__setattr__(run, "tasks", {"lladav_mme": replace(task, metrics={"accuracy": metric})})
+    assert any("accuracy as reported is 1998.00, 1900.50" in note for note in compare_runs(both).notes)
+
+
 def test_what_is_refused(tmp_path: Path) -> None:
     (one,) = runs(tmp_path, {"a": FIRST})
     with pytest.raises(UsageError, match="two run directories"):

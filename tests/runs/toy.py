@@ -66,6 +66,7 @@ metric_list:
 metadata:
   version: 1.5
   description: colours of small images
+  category: answer
 """
 
 
