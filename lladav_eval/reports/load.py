@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lladav_eval.approximate import in_use
 from lladav_eval.errors import UsageError
 from lladav_eval.reports.fields import Fields
 from lladav_eval.runs.store import RunDirectory, read_json
@@ -59,6 +60,11 @@ class Task:
     """What pins the data's content; None in runs that recorded none."""
 
     @property
+    def approximate(self) -> str | None:
+        """The approximate decoding modes in use, such as ``cache=dual:32``; None if decoding was exact."""
+        return in_use(self.settings)
+
+    @property
     def short(self) -> str:
         """The name without our prefix."""
         return self.name.removeprefix(PREFIX)
@@ -83,6 +89,9 @@ class Sample:
     seconds: float
     tokens: int
     stop_reason: str
+    flops: float | None
+    """Floating-point operations; None where the run doesn't tell, as for peak memory (bytes)."""
+    peak_memory: float | None
 
     @property
     def identity(self) -> tuple[str, int]:
@@ -104,7 +113,7 @@ class RunData:
     dirty: bool
     """Whether the working tree differed from the commit."""
     date: str
-    """When the run ended, ISO 8601."""
+    """When the results were made, ISO 8601."""
     tasks: Mapping[str, Task]
     samples: Mapping[tuple[str, int], Sample] = field(repr=False)
 
@@ -117,6 +126,11 @@ class RunData:
     def version(self) -> str:
         """The commit, short, marked where the tree was dirty."""
         return "no commit" if self.commit is None else self.commit[:10] + ("+" if self.dirty else "")
+
+    @property
+    def approximate(self) -> str | None:
+        """The approximate modes of all tasks; None if decoding was exact."""
+        return "; ".join(dict.fromkeys(task.approximate for task in self.tasks.values() if task.approximate)) or None
 
     def of_task(self, name: str) -> list[Sample]:
         """The samples of one task, by doc_id."""
@@ -151,7 +165,7 @@ def load_run(path: str | Path) -> RunData:
         protocol=results.get("protocol", str),
         commit=git.get("commit", str) if git else None,
         dirty=bool(git and git.get("dirty", bool)),
-        date=session.get("ended", str),
+        date=results.text_or_none("date") or session.get("ended", str),
         tasks=tasks,
         samples=_samples(directory.samples, tasks),
     )
@@ -267,4 +281,6 @@ def _sample(fields: Fields) -> Sample:
         seconds=fields.number("seconds"),
         tokens=len(fields.get("token_ids", list)),
         stop_reason=fields.get("stop_reason", str),
+        flops=fields.number("flops") if fields.has("flops") else None,
+        peak_memory=fields.number("peak_memory") if fields.has("peak_memory") else None,
     )

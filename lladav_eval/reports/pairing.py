@@ -41,11 +41,12 @@ def incomparable(baseline: RunData, candidate: RunData) -> list[str]:
             reasons.append(f"only the {there} has the task{'s' * (len(missing) > 1)} {', '.join(missing)}")
     for name in baseline.tasks:
         if name in candidate.tasks:
-            reasons += _task_differences(name, baseline, candidate)
+            reasons += task_differences(name, baseline, candidate)
     return reasons
 
 
-def _task_differences(name: str, baseline: RunData, candidate: RunData) -> list[str]:
+def task_differences(name: str, baseline: RunData, candidate: RunData) -> list[str]:
+    """Why one task of two runs can't be compared, each reason a sentence; empty if it can."""
     ours, theirs = baseline.tasks[name], candidate.tasks[name]
     reasons = []
     for field_name, title in (

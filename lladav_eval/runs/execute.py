@@ -244,6 +244,7 @@ class _Run:
             "model": manifest.redact(self.answerer.name),
             "fingerprint": self.answerer.fingerprint,
             "protocol": self.spec.protocol,
+            "date": manifest.now(),
             "code": {"git": manifest.commit()},
             "tasks": {task.plan.name: task.summary() for task in verdicts},
         }

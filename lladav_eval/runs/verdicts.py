@@ -14,6 +14,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
+from lladav_eval.approximate import in_use
 from lladav_eval.errors import EvalError, TaskError
 from lladav_eval.records import Score
 from lladav_eval.runs.journal import Journal, Record
@@ -212,6 +213,7 @@ class TaskVerdicts:
         return {
             **asdict(counts),
             "version": self.plan.version,
+            "approximate": in_use(asdict(self.plan.settings.params)),
             "headline": self._headline(metrics),
             "metrics": metrics,
             "waiting_for_judge": self._waiting,

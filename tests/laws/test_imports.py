@@ -26,9 +26,9 @@ LAW: dict[str, set[str]] = {
     "processing": {"records", "errors", "model.config"},
     "pipeline": {"records", "errors", "batching", "model", "sampling", "processing"},
     "adapters": {"records", "errors", "batching", "settings", "pipeline", "sampling.likelihood", "processing", "model"},
-    "runs": {"records", "errors", "settings", "scoring", "data", "prompts"},
+    "runs": {"records", "errors", "approximate", "settings", "scoring", "data", "prompts"},
     "engine": {"records", "errors", "runs"},
-    "reports": {"records", "errors", "scoring.aggregate", "runs.store"},
+    "reports": {"records", "errors", "approximate", "scoring.aggregate", "runs.store"},
 }
 UNBOUND = {"cli", "pocket", "__init__", "__main__"}
 """The command line may import anything; the pocket builds and describes a whole checkpoint."""
