@@ -38,7 +38,13 @@ class Entry:
     """Per sample."""
     tokens_per_second: float | None
     """Answer tokens; None where no time was recorded."""
+    flops: float | None
+    """Per sample; None where the run doesn't tell of every sample."""
+    peak_memory: float | None
+    """Bytes of device memory, the most of any sample; None where the run doesn't tell."""
     failed: int
+    approximate: str | None
+    """The approximate decoding modes in use; None if decoding was exact."""
 
 
 @dataclass(frozen=True)
@@ -180,6 +186,7 @@ def _entry(
     samples = [run.samples[task, doc_id] for doc_id in ids]
     low, high, _ = interval(values[position])
     seconds = math.fsum(sample.seconds for sample in samples)
+    flops = [sample.flops for sample in samples if sample.flops is not None]
     return Entry(
         run=position,
         task=task,
@@ -191,7 +198,10 @@ def _entry(
         forward_passes=sum(sample.forward_passes for sample in samples) / len(samples),
         seconds=seconds / len(samples),
         tokens_per_second=sum(sample.tokens for sample in samples) / seconds if seconds > 0 else None,
+        flops=math.fsum(flops) / len(flops) if len(flops) == len(samples) else None,
+        peak_memory=max((sample.peak_memory for sample in samples if sample.peak_memory is not None), default=None),
         failed=sum(sample.status == "failed" for sample in samples),
+        approximate=run.tasks[task].approximate,
     )
 
 

@@ -5,27 +5,56 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from lladav_eval.reports.comparison import Comparison
+from lladav_eval.reports.comparison import Comparison, Entry
 from lladav_eval.reports.escape import escape_markdown, printable
 from lladav_eval.reports.regression_text import run_line
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-QUALITY = (
-    "task", "model", "n", "score", "95 % interval", "failed", "passes/sample", "seconds/sample", "tokens/second",
-)  # fmt: skip
 CATEGORIES = ("task", "category", "model", "n", "score", "95 % interval")
 PAIRS = ("task", "model", "difference", "interval", "won", "lost", "tied", "p", "n can show")
 
 
+def quality_columns(comparison: Comparison) -> tuple[str, ...]:
+    """Quality beside cost. Approximate decoding has a score column of its own; FLOPs and memory only where known."""
+    scores = [name for name, there in (("score", False), (_APPROXIMATE, True)) if there in _kinds(comparison)]
+    known = [name for name, _ in _more_costs(comparison)]
+    return (
+        "task", "model", "n", *scores, "95 % interval", "failed", "passes/sample", "seconds/sample", "tokens/second",
+        *known,
+    )  # fmt: skip
+
+
+_APPROXIMATE = "approximate score"
+
+
+def _kinds(comparison: Comparison) -> set[bool]:
+    """Whether there are exact (False) and approximate (True) scores."""
+    return {entry.approximate is not None for entry in comparison.entries}
+
+
+def _more_costs(comparison: Comparison) -> list[tuple[str, Callable[[Entry], str]]]:
+    """Costs that not every run tells: title, and how an entry's is shown."""
+    found: list[tuple[str, Callable[[Entry], str]]] = []
+    if any(entry.flops is not None for entry in comparison.entries):
+        found.append(("GFLOPs/sample", lambda entry: "-" if entry.flops is None else f"{entry.flops / 1e9:.3g}"))
+    if any(entry.peak_memory is not None for entry in comparison.entries):
+        found.append(("peak GB", lambda entry: "-" if entry.peak_memory is None else f"{entry.peak_memory / 1e9:.3g}"))
+    return found
+
+
 def quality_rows(comparison: Comparison) -> list[tuple[str, ...]]:
-    """Quality beside cost, in the order of QUALITY."""
+    """One row of plain text per run and task, in the order of quality_columns."""
+    kinds = sorted(_kinds(comparison))
+    more = _more_costs(comparison)
     return [
         (
-            entry.task.removeprefix("lladav_"), comparison.labels[entry.run], str(entry.n), f"{entry.score:.1f}",
+            entry.task.removeprefix("lladav_"), comparison.labels[entry.run], str(entry.n),
+            *(f"{entry.score:.1f}" if (entry.approximate is not None) == kind else "-" for kind in kinds),
             f"{entry.low:.1f} to {entry.high:.1f}", str(entry.failed), f"{entry.forward_passes:.1f}",
             f"{entry.seconds:.3g}", "-" if entry.tokens_per_second is None else f"{entry.tokens_per_second:.3g}",
+            *(show(entry) for _, show in more),
         )
         for entry in comparison.entries
     ]  # fmt: skip
@@ -71,7 +100,9 @@ def markdown(comparison: Comparison) -> str:
     lines = ["# Comparison", ""]
     for label, run in zip(comparison.labels, comparison.runs, strict=True):
         lines.append(f"- {escape_markdown(label)}: {escape_markdown(run_line(run))}")
-    lines += _pipe_table(QUALITY, quality_rows(comparison)) + _pipe_table(PAIRS, pair_rows(comparison))
+    lines += _pipe_table(quality_columns(comparison), quality_rows(comparison)) + _pipe_table(
+        PAIRS, pair_rows(comparison)
+    )
     if comparison.categories:
         lines += ["", "<details><summary>Scores by category</summary>"]
         lines += [*_pipe_table(CATEGORIES, category_rows(comparison), 3), "", "</details>"]
@@ -96,14 +127,19 @@ def print_comparison(comparison: Comparison, console: Console, categories: bool 
     for label, run in zip(comparison.labels, comparison.runs, strict=True):
         say(f"{label}  =  {run_line(run)}")
     tables: list[tuple[Sequence[str], list[tuple[str, ...]], int]]
-    tables = [(QUALITY, quality_rows(comparison), 2), (PAIRS, pair_rows(comparison), 2)]
+    tables = [(quality_columns(comparison), quality_rows(comparison), 2), (PAIRS, pair_rows(comparison), 2)]
     if categories:
         tables.append((CATEGORIES, category_rows(comparison), 3))
     for columns, rows, texts in tables:
         table = Table(box=None, padding=(0, 1, 0, 0))
         for number, column in enumerate(columns):
             side: Literal["left", "right"] = "left" if number < texts else "right"
-            title = column.replace(" % ", " %\n").replace("/", "\n/").replace(" can ", "\ncan ")
+            title = (
+                column.replace(" % ", " %\n")
+                .replace("/", "\n/")
+                .replace(" can ", "\ncan ")
+                .replace("approximate ", "approximate\n")
+            )
             table.add_column(title, justify=side, no_wrap=number >= texts, overflow="fold")
         for row in rows:
             table.add_row(*(Text(printable(cell)) for cell in row))

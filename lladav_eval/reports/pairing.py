@@ -21,6 +21,7 @@ def run_facts(run: RunData) -> dict[str, Any]:
         "model": run.model,
         "kind": run.kind,
         "protocol": run.protocol,
+        "approximate": run.approximate,
         "commit": run.commit,
         "dirty": run.dirty,
         "date": run.date,

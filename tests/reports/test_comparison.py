@@ -18,7 +18,7 @@ from rich.console import Console
 from lladav_eval.cli import main
 from lladav_eval.errors import UsageError
 from lladav_eval.reports.comparison import compare_runs
-from lladav_eval.reports.comparison_text import markdown, print_comparison
+from lladav_eval.reports.comparison_text import markdown, print_comparison, quality_columns, quality_rows
 from lladav_eval.reports.load import RunData, load_run
 from lladav_eval.reports.plots import plot_comparison
 
@@ -87,6 +87,30 @@ def test_sums_are_told_beside_the_mean_of_the_samples(tmp_path: Path) -> None:
         metric = replace(task.metrics["accuracy"], value=total, low=None, high=None)
         object.__setattr__(run, "tasks", {"lladav_mme": replace(task, metrics={"accuracy": metric})})
     assert any("accuracy as reported is 1998.00, 1900.50" in note for note in compare_runs(both).notes)
+
+
+def test_approximate_scores_have_a_column_of_their_own(tmp_path: Path) -> None:
+    fast = replace(SECOND, settings={"steps": 1, "cache": "dual:32"})
+    result = compare_runs(runs(tmp_path, {"a": FIRST}, {"a": fast}))
+    columns = quality_columns(result)
+    exact, approximate = (dict(zip(columns, row, strict=True)) for row in quality_rows(result))
+    assert (exact["score"], exact["approximate score"]) == ("60.0", "-")
+    assert (approximate["score"], approximate["approximate score"]) == ("-", "80.0")
+    assert "approximate decoding \\(cache=dual:32\\)" in markdown(result)
+    assert result.as_json()["runs"][1]["approximate"] == "cache=dual:32"
+    assert "approximate score" not in quality_columns(compare_runs(list(result.runs[:1]) * 2))
+
+
+def test_flops_and_memory_are_compared_where_known(tmp_path: Path) -> None:
+    paths = [write_run(tmp_path / f"r{i}", {"a": sheet}, model=f"m{i}") for i, sheet in enumerate((FIRST, SECOND))]
+    assert "GFLOPs/sample" not in quality_columns(compare_runs([load_run(path) for path in paths]))
+    lines = [json.loads(line) for line in (paths[1] / "samples.jsonl").read_text().splitlines()]
+    more = [{**line, "flops": 3e9, "peak_memory": 10**9 + n} for n, line in enumerate(lines)]
+    (paths[1] / "samples.jsonl").write_text("".join(json.dumps(line) + "\n" for line in more))
+    result = compare_runs([load_run(path) for path in paths])
+    assert (result.entries[1].flops, result.entries[1].peak_memory) == (3e9, 10**9 + 9)
+    assert quality_columns(result)[-2:] == ("GFLOPs/sample", "peak GB")
+    assert [row[-2:] for row in quality_rows(result)] == [("-", "-"), ("3", "1")]
 
 
 def test_what_is_refused(tmp_path: Path) -> None:
