@@ -37,7 +37,9 @@ class Side:
     trace_of: Callable[[str, int], Trace | None] | None = None
     """(task, doc_id) -> the sample's denoising steps; None where none were recorded."""
     token_text: Callable[[int], str] | None = None
-    """Token id -> its text; None where the tokenizer isn't at hand, so that ids are shown."""
+    """Token id -> its text; None where the run's own tokenizer isn't at hand, so that ids are shown."""
+    undecoded: str | None = None
+    """Why ids are shown."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ def index_value(rows: Sequence[Row], sides: Sequence[Side], parts: Sequence[int]
         "tasks": [_task(name, runs, list(categories[name])) for name in tasks],
         "statuses": STATUSES,
         "decoded": [side.token_text is not None for side in sides],
+        "undecoded": [side.undecoded or "the checkpoint's tokenizer was not found" for side in sides],
         "parts": list(parts),
         "traces": list(traces),
         "task": [numbers[row.task] for row in rows],

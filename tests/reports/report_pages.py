@@ -64,7 +64,7 @@ def sides(folder: Path) -> list[Side]:
         load_run(write_run(folder / "first", first, model=f"toy {HOSTILE}")),
         load_run(write_run(folder / "second", second, model="twin", kind="autoregressive")),
     ]
-    return [Side(runs[0], trace, WORDS.__getitem__), Side(runs[1], trace)]
+    return [Side(runs[0], trace, WORDS.__getitem__), Side(runs[1], trace, None, f"the tokenizer changed {HOSTILE}")]
 
 
 def read_script(path: Path, function: str) -> list[Any]:

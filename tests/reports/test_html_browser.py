@@ -219,7 +219,7 @@ def test_without_a_tokenizer_the_player_shows_ids(viewer: Viewer, folder: Path) 
     page.wait_for_function("() => document.querySelectorAll('.board').length === 2")
     second = page.locator(".run >> nth=1")
     assert second.locator(".token").all_text_contents() == ["2", "0", "1", "3", "5"]
-    assert "tokenizer was not found" in second.inner_text()
+    assert "Token ids are shown: the tokenizer changed [red]x[/red]" in second.inner_text()
 
 
 def test_two_runs_side_by_side_with_the_flips(viewer: Viewer, folder: Path) -> None:

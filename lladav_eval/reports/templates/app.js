@@ -597,7 +597,7 @@ var lladavReport = (() => {
     controls.append(play, button("−1", () => { player = me; me.jump(-1); }, "One step back"),
       button("+1", () => { player = me; me.jump(1); }, "One step forward"), slider, speed);
     const notes = [];
-    if (!index.decoded[side]) notes.push("Token ids are shown: the checkpoint's tokenizer was not found.");
+    if (!index.decoded[side]) notes.push(`Token ids are shown: ${index.undecoded[side]}.`);
     if (layout.random) notes.push("Random remasking: the figures are the random order, not the model's confidence.");
     place.replaceChildren(make("h4", "", "How the answer was filled in"), controls, says, board, legend(layout.random),
       ...notes.map((note) => make("p", "quiet small", note)));
