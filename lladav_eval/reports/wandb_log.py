@@ -148,8 +148,9 @@ def log_run(run: RunData, destination: Destination, samples: int) -> str:
                 if path.is_file():
                     artifact.add_file(str(path))
             logged.log_artifact(artifact)
-            return str(logged.dir if offline else logged.url)
+            page = str(logged.dir if offline else logged.url)
     except (wandb.Error, OSError) as error:
         raise EnvironmentError_(
             f"Weights & Biases: {one_line(error)}; log in with `wandb login`, or give --offline and `wandb sync` later"
         ) from error
+    return page
