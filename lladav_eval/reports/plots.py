@@ -74,7 +74,9 @@ def _plot(quality: str, tasks: Sequence[str], cost: Cost, draw: Draw, facts: str
             draw(panel, task, cost)
             panel.set_xlabel(AXES[cost])
             panel.set_ylabel(f"{quality}, 95 % interval")
+            panel.margins(x=0.14)
             panel.set_xlim(left=0)
+            panel.locator_params(axis="x", nbins=5)
             panel.grid(alpha=0.3)
         for panel in panels[len(tasks) :]:
             panel.set_axis_off()
@@ -151,8 +153,6 @@ def _draw_points(panel: Any, sweep: Sweep, task: str, cost: Cost) -> None:
                 panel.axhspan(row.low, row.high, color="0.5", alpha=0.12, linewidth=0)
             panel.plot(getattr(row, cost), row.value, "X", color="0.35", linestyle=":", label=label)
     _title(panel, task, max(row.n for row in (*sweep.rows, *sweep.baseline) if row.task == task))
-    panel.margins(x=0.14)
-    panel.locator_params(axis="x", nbins=5)
 
 
 def _name_points(panel: Any, front: Sequence[Row], cost: Cost, style: dict[str, str]) -> None:

@@ -57,7 +57,7 @@ def terminal_table(results: Mapping[str, Any]) -> Table:
 
     table = Table(title=Text(_title(results)), title_justify="left", box=None, padding=(0, 1, 0, 0))
     for number, column in enumerate(header(results)):
-        title = Text(printable(column).replace(" % ", " %\n").replace("/", "\n/"))
+        title = Text(printable(column).replace(" % ", " %\n").replace("/", "\n/").replace(" (", "\n("))
         table.add_column(title, justify="left" if number == 0 else "right", no_wrap=number > 0, overflow="fold")
     for row in rows(results):
         style = "red" if row[2] != "0" else ""
