@@ -97,7 +97,7 @@ def index_value(rows: Sequence[Row], sides: Sequence[Side], parts: Sequence[int]
             categories[row.task].setdefault(row.category, len(categories[row.task]))
     runs = [side.run for side in sides]
     return {
-        "runs": [{"label": run.label, "model": run.model} for run in runs],
+        "runs": [{"label": run.label, "model": run.model, "facts": _facts(run)} for run in runs],
         "tasks": [_task(name, runs, list(categories[name])) for name in tasks],
         "statuses": STATUSES,
         "decoded": [side.token_text is not None for side in sides],
@@ -112,6 +112,12 @@ def index_value(rows: Sequence[Row], sides: Sequence[Side], parts: Sequence[int]
         "value": [[_value(row.samples[place], run) for row in rows] for place, run in enumerate(runs)],
         "answer": [[_snippet(row.samples[place]) for row in rows] for place in range(len(sides))],
     }
+
+
+def _facts(run: RunData) -> str:
+    """What must stand beside a figure."""
+    mode = f", approximate decoding ({run.approximate})" if run.approximate else ""
+    return f"protocol {run.protocol}, commit {run.version}, {run.date[:10]}{mode}"
 
 
 def _task(name: str, runs: Sequence[RunData], categories: list[str]) -> dict[str, Any]:

@@ -62,6 +62,23 @@ def task_views(runs: Sequence[RunData], index: Mapping[str, Any]) -> list[TaskVi
     ]
 
 
+def heads(views: Sequence[TaskView]) -> list[dict[str, Any]]:
+    """For the page of samples: what stands above a task's or a category's list, [value, low, high, n] per run."""
+
+    def plain(figures: Sequence[Figure | None]) -> list[list[float | None] | None]:
+        return [None if figure is None else [figure.value, figure.low, figure.high, figure.n] for figure in figures]
+
+    return [
+        {
+            "metric": view.metric,
+            "all": plain(view.figures),
+            "categoryMetric": view.category_metric,
+            "categories": [plain(category.figures) for category in view.categories],
+        }
+        for view in views
+    ]
+
+
 def _task_view(
     number: int,
     name: str,

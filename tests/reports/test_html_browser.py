@@ -117,6 +117,22 @@ def test_the_filters_narrow_the_list(viewer: Viewer, folder: Path) -> None:
     assert "No sample passes the filters." in page.inner_text("#rows")
 
 
+def test_a_task_and_a_category_have_pages_with_their_figures(viewer: Viewer, folder: Path) -> None:
+    page = viewer.open(folder / "two", "#tasks")
+    page.click("#tasks-0 >> text=shapes")
+    viewer.count("4 of 18 samples")
+    about = page.inner_text("#about")
+    assert about.startswith("charts / shapes accuracy")
+    # of samples 0, 3, 6 and 9 the first run has three right, the second two
+    assert "A 75.0 (95 %: 30.1 to 95.4), n = 4 protocol strict, commit 0123456789, 20" in about
+    assert "B 50.0 (95 %: 15.0 to 85.0), n = 4 protocol strict, commit 0123456789, 20" in about
+    page.select_option("#f-category", "")
+    page.wait_for_function("() => document.querySelector('#about h3').textContent === 'charts accuracy'")
+    assert "n = 12" in page.inner_text("#about")
+    page.select_option("#f-task", "")
+    page.wait_for_selector("#about", state="hidden")
+
+
 def test_the_address_holds_the_view(viewer: Viewer, folder: Path) -> None:
     page = viewer.open(folder / "one", "#samples")
     page.select_option("#f-task", label="digits")
