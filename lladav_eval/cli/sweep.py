@@ -138,13 +138,12 @@ class _Runs:
         self.console = Console(stderr=True)
         self.failed = 0
         self._models: dict[str, Answerer] = {}
+        """The model in use, by name."""
 
     def go(self, points: Sequence[Point], skipped: Sequence[Skipped], baseline: str | None) -> Sweep:
         """Run what isn't there yet, and read everything back."""
-        from lladav_eval.reports.load import load_run
         from lladav_eval.reports.sweep import Left, build_sweep
         from lladav_eval.reports.sweep_text import left_lines
-        from lladav_eval.runs.grid import file_name
 
         left = [
             Left(item.task, item.point.steps, item.point.block_length, item.point.cache, item.reason)
@@ -152,20 +151,27 @@ class _Runs:
         ]
         for line in left_lines(left):
             self._say(line)
+        tasks = tuple(name for name in self.spec.tasks if any(name in point.tasks for point in points))
+        other = None if baseline is None else self._baseline(baseline, tasks)
         finished: list[RunData] = []
         for number, point in enumerate(points, start=1):
             spec = replace(self.spec, tasks=point.tasks, gen=(*self.spec.gen, *point.overrides))
             where = f"point {number} of {len(points)}, {point.label}"
             finished.append(self._run(spec, self.folder / point.folder, where, diffusion=True))
-        other = None
-        if baseline is not None and _is_run(baseline):
-            other = load_run(baseline)
-        elif baseline is not None:
-            tasks = tuple(name for name in self.spec.tasks if any(name in run.tasks for run in finished))
-            device, dtype = _meant_for(baseline, self.spec)
-            spec = replace(self.spec, model=baseline, tasks=tasks, device=device, dtype=dtype)
-            other = self._run(spec, self.folder / f"baseline-{file_name(baseline)}", f"baseline {baseline}")
+            if number == 1:
+                build_sweep(self.spec.tasks, finished, left, other)  # a baseline on other data is refused at once
         return build_sweep(self.spec.tasks, finished, left, other)
+
+    def _baseline(self, name: str, tasks: tuple[str, ...]) -> RunData:
+        """Read or run it, before any point: a wrong name shows at once, and it doesn't share memory with the model."""
+        from lladav_eval.reports.load import load_run
+        from lladav_eval.runs.grid import file_name
+
+        if _is_run(name):
+            return load_run(name)
+        device, dtype = _meant_for(name, self.spec)
+        spec = replace(self.spec, model=name, tasks=tasks, device=device, dtype=dtype)
+        return self._run(spec, self.folder / f"baseline-{file_name(name)}", f"baseline {name}")
 
     def _run(self, spec: RunSpec, folder: Path, where: str, diffusion: bool = False) -> RunData:
         from lladav_eval.cli.run import _asker
@@ -202,6 +208,7 @@ class _Runs:
 
         def load() -> Answerer:
             if spec.model not in self._models:
+                self._models.clear()  # two large models need not fit side by side
                 self._models[spec.model] = resolve_model(
                     spec.model,
                     spec.device,

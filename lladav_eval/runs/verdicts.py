@@ -3,6 +3,7 @@
 What ``process_results`` returns is read like this: the entries named in the task's ``metric_list`` are its metrics (the
 first is the headline); ``status`` ("scored", "unparsed" or "empty") and ``extracted`` (the answer read out of the text,
 or None) may stand beside them, and plain lmms-eval passes over them. Without ``status``, blank text counts as empty.
+A sample's category comes from its row: ``metadata.category`` of a YAML names a column, benchmarks know their own.
 """
 
 from __future__ import annotations
