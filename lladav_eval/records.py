@@ -243,7 +243,8 @@ class Generation:
     flops: float | None = None
     """Floating-point operations of this sample, a multiplication and an addition being two (model/flops.py)."""
     peak_memory: int | None = None
-    """Bytes of device memory at the worst moment of the sample's batch; None on the CPU."""
+    """Bytes in use at the worst moment of the sample's batch: on CUDA of the device, on the CPU of the whole process;
+    None where the system doesn't tell (lladav_eval/batching.py)."""
 
     @classmethod
     def failure(cls, reason: str) -> Generation:

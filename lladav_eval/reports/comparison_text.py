@@ -5,28 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from lladav_eval.reports.comparison import Comparison, Entry
+from lladav_eval.reports.comparison import Comparison
+from lladav_eval.reports.cost import COST, EXPLAINED, cost_cells, figure
 from lladav_eval.reports.escape import escape_markdown, printable
 from lladav_eval.reports.regression_text import run_line
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+QUALITY = (
+    "task", "model", "n", "score", "95 % interval", "failed", "passes/sample", "samples/second", "tokens/second",
+)  # fmt: skip
+COSTS = ("task", "model", *COST)
+RATIOS = ("task", "model", "passes ratio", "interval", "seconds ratio", "FLOP ratio")
 CATEGORIES = ("task", "category", "model", "n", "score", "95 % interval")
 PAIRS = ("task", "model", "difference", "interval", "won", "lost", "tied", "p", "n can show")
 
 
 def quality_columns(comparison: Comparison) -> tuple[str, ...]:
-    """Quality beside cost. Approximate decoding has a score column of its own; FLOPs and memory only where known."""
-    scores = [name for name, there in (("score", False), (_APPROXIMATE, True)) if there in _kinds(comparison)]
-    known = [name for name, _ in _more_costs(comparison)]
-    return (
-        "task", "model", "n", *scores, "95 % interval", "failed", "passes/sample", "seconds/sample", "tokens/second",
-        *known,
-    )  # fmt: skip
-
-
-_APPROXIMATE = "approximate score"
+    """QUALITY, with a column of its own for the scores of approximate decoding where there are some."""
+    titles = [name for name, there in (("score", False), ("approximate score", True)) if there in _kinds(comparison)]
+    place = QUALITY.index("score")
+    return (*QUALITY[:place], *titles, *QUALITY[place + 1 :])
 
 
 def _kinds(comparison: Comparison) -> set[bool]:
@@ -34,27 +34,15 @@ def _kinds(comparison: Comparison) -> set[bool]:
     return {entry.approximate is not None for entry in comparison.entries}
 
 
-def _more_costs(comparison: Comparison) -> list[tuple[str, Callable[[Entry], str]]]:
-    """Costs that not every run tells: title, and how an entry's is shown."""
-    found: list[tuple[str, Callable[[Entry], str]]] = []
-    if any(entry.flops is not None for entry in comparison.entries):
-        found.append(("GFLOPs/sample", lambda entry: "-" if entry.flops is None else f"{entry.flops / 1e9:.3g}"))
-    if any(entry.peak_memory is not None for entry in comparison.entries):
-        found.append(("peak GB", lambda entry: "-" if entry.peak_memory is None else f"{entry.peak_memory / 1e9:.3g}"))
-    return found
-
-
 def quality_rows(comparison: Comparison) -> list[tuple[str, ...]]:
     """One row of plain text per run and task, in the order of quality_columns."""
     kinds = sorted(_kinds(comparison))
-    more = _more_costs(comparison)
     return [
         (
             entry.task.removeprefix("lladav_"), comparison.labels[entry.run], str(entry.n),
             *(f"{entry.score:.1f}" if (entry.approximate is not None) == kind else "-" for kind in kinds),
-            f"{entry.low:.1f} to {entry.high:.1f}", str(entry.failed), f"{entry.forward_passes:.1f}",
-            f"{entry.seconds:.3g}", "-" if entry.tokens_per_second is None else f"{entry.tokens_per_second:.3g}",
-            *(show(entry) for _, show in more),
+            f"{entry.low:.1f} to {entry.high:.1f}", str(entry.failed), figure(entry.forward_passes, ".1f"),
+            figure(entry.samples_per_second), figure(entry.tokens_per_second),
         )
         for entry in comparison.entries
     ]  # fmt: skip
@@ -69,6 +57,36 @@ def category_rows(comparison: Comparison) -> list[tuple[str, ...]]:
         )
         for entry in comparison.categories
     ]  # fmt: skip
+
+
+def cost_rows(comparison: Comparison) -> list[tuple[str, ...]]:
+    """The rest of the cost, in the order of COSTS."""
+    return [
+        (entry.task.removeprefix("lladav_"), comparison.labels[entry.run], *cost_cells(entry.cost))
+        for entry in comparison.entries
+    ]
+
+
+def ratio_rows(comparison: Comparison) -> list[tuple[str, ...]]:
+    """Each run's cost as a multiple of the first's, in the order of RATIOS."""
+    return [
+        (
+            ratio.task.removeprefix("lladav_"), comparison.labels[ratio.run], figure(ratio.forward_passes, ".2f"),
+            "-" if ratio.low is None else f"{ratio.low:.2f} to {ratio.high:.2f}", figure(ratio.seconds, ".2f"),
+            figure(ratio.flops, ".2f"),
+        )
+        for ratio in comparison.ratios
+    ]  # fmt: skip
+
+
+def _tables(comparison: Comparison) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
+    """Columns and rows of every table."""
+    return [
+        (quality_columns(comparison), quality_rows(comparison)),
+        (PAIRS, pair_rows(comparison)),
+        (COSTS, cost_rows(comparison)),
+        (RATIOS, ratio_rows(comparison)),
+    ]
 
 
 def pair_rows(comparison: Comparison) -> list[tuple[str, ...]]:
@@ -95,18 +113,25 @@ def method_line(comparison: Comparison) -> str:
     )
 
 
+def cost_line(comparison: Comparison) -> str:
+    """How the costs were counted."""
+    return (
+        f"{EXPLAINED} Ratios are to {comparison.labels[0]}, of means over the samples that both answered; "
+        f"{100 * (1 - comparison.alpha):g} % paired bootstrap interval."
+    )
+
+
 def markdown(comparison: Comparison) -> str:
     """A Markdown document."""
     lines = ["# Comparison", ""]
     for label, run in zip(comparison.labels, comparison.runs, strict=True):
         lines.append(f"- {escape_markdown(label)}: {escape_markdown(run_line(run))}")
-    lines += _pipe_table(quality_columns(comparison), quality_rows(comparison)) + _pipe_table(
-        PAIRS, pair_rows(comparison)
-    )
+    for columns, rows in _tables(comparison):
+        lines += _pipe_table(columns, rows)
     if comparison.categories:
         lines += ["", "<details><summary>Scores by category</summary>"]
         lines += [*_pipe_table(CATEGORIES, category_rows(comparison), 3), "", "</details>"]
-    lines += ["", escape_markdown(method_line(comparison)), ""]
+    lines += ["", escape_markdown(method_line(comparison)), "", escape_markdown(cost_line(comparison)), ""]
     lines += [f"- {escape_markdown(note)}" for note in comparison.notes]
     return "\n".join(lines) + "\n"
 
@@ -126,8 +151,7 @@ def print_comparison(comparison: Comparison, console: Console, categories: bool 
     say: Callable[[str], None] = lambda text: console.print(Text(printable(text)), soft_wrap=True)  # noqa: E731
     for label, run in zip(comparison.labels, comparison.runs, strict=True):
         say(f"{label}  =  {run_line(run)}")
-    tables: list[tuple[Sequence[str], list[tuple[str, ...]], int]]
-    tables = [(quality_columns(comparison), quality_rows(comparison), 2), (PAIRS, pair_rows(comparison), 2)]
+    tables = [(columns, rows, 2) for columns, rows in _tables(comparison)]
     if categories:
         tables.append((CATEGORIES, category_rows(comparison), 3))
     for columns, rows, texts in tables:
@@ -140,10 +164,12 @@ def print_comparison(comparison: Comparison, console: Console, categories: bool 
                 .replace(" can ", "\ncan ")
                 .replace("approximate ", "approximate\n")
             )
+            title = title.replace(" ", "\n") if columns in (COSTS, RATIOS) else title
             table.add_column(title, justify=side, no_wrap=number >= texts, overflow="fold")
         for row in rows:
             table.add_row(*(Text(printable(cell)) for cell in row))
         console.print(table)
     say(method_line(comparison))
+    say(cost_line(comparison))
     for note in comparison.notes:
         say(f"note: {note}")

@@ -154,6 +154,7 @@ def _render(sides: Sequence[Side], views: Sequence[TaskView], comparison: Compar
         finalize=_visible,
     )
     environment.filters["figure"] = lambda value: "-" if value is None else f"{value:.1f}"
+    environment.filters["known"] = lambda value, form: "-" if value is None else form % value
     environment.filters["signed"] = lambda value: f"{value:+.1f}"
     runs = [side.run for side in sides]
     return environment.get_template("index.html.j2").render(

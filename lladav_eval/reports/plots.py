@@ -112,7 +112,7 @@ def _title(panel: Any, task: str, n: int) -> None:
 def _draw_runs(panel: Any, comparison: Comparison, task: str, cost: Cost) -> None:
     """One task of a comparison: each run's score with its interval at its cost; hollow where it is approximate."""
     for entry in comparison.entries:
-        if entry.task != task:
+        if entry.task != task or getattr(entry, cost) is None:
             continue
         approximate = comparison.runs[entry.run].tasks[task].approximate is not None
         panel.errorbar(
@@ -132,6 +132,7 @@ def _draw_points(panel: Any, sweep: Sweep, task: str, cost: Cost) -> None:
     """One task of a sweep: points with their intervals, a line through each kind's Pareto front, the baseline."""
     for kind, style in _STYLES.items():
         rows = [row for row in sweep.rows if row.task == task and decoding(row) == kind]
+        rows = [row for row in rows if getattr(row, cost) is not None]
         for row in rows:
             on_front = cost in row.front
             panel.errorbar(
@@ -151,7 +152,9 @@ def _draw_points(panel: Any, sweep: Sweep, task: str, cost: Cost) -> None:
             panel.axhline(row.value, color="0.35", linewidth=1, linestyle=":")
             if row.low is not None and row.high is not None:
                 panel.axhspan(row.low, row.high, color="0.5", alpha=0.12, linewidth=0)
-            panel.plot(getattr(row, cost), row.value, "X", color="0.35", linestyle=":", label=label)
+            own = getattr(row, cost)
+            places = ([], []) if own is None else ([own], [row.value])  # the line alone where its cost isn't known
+            panel.plot(*places, "X", color="0.35", linestyle=":", label=label)
     _title(panel, task, max(row.n for row in (*sweep.rows, *sweep.baseline) if row.task == task))
 
 

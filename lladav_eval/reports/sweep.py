@@ -13,6 +13,7 @@ from typing import Any, Literal
 from lladav_eval.errors import UsageError
 from lladav_eval.reports.load import PREFIX, RunData, Task
 from lladav_eval.reports.pairing import run_facts, task_differences
+from lladav_eval.scoring.cost import CostCounter
 
 Cost = Literal["seconds", "forward_passes"]
 COSTS: tuple[Cost, ...] = ("seconds", "forward_passes")
@@ -38,12 +39,10 @@ class Row:
     """In the units shown to people."""
     low: float | None
     high: float | None
-    forward_passes: float
-    """Per sample."""
-    seconds: float
-    """Per sample."""
+    forward_passes: float | None
+    """Per answered sample; None where the model doesn't tell, as for the other costs."""
+    seconds: float | None
     flops: float | None
-    """Per sample; None where the runs don't tell."""
     protocol: str
     commit: str
     date: str
@@ -58,7 +57,7 @@ class Row:
     @property
     def samples_per_second(self) -> float | None:
         """None where no time was recorded."""
-        return 1 / self.seconds if self.seconds > 0 else None
+        return 1 / self.seconds if self.seconds else None
 
 
 @dataclass(frozen=True)
@@ -143,8 +142,10 @@ def _check_baseline(baseline: RunData, points: Sequence[RunData]) -> None:
 
 def _row(run: RunData, task: Task, baseline: bool = False) -> Row:
     metric = task.metrics[task.headline]
-    flops = [sample.flops for sample in run.of_task(task.name)]
-    known = [value for value in flops if value is not None]
+    cost = CostCounter()
+    for sample in run.of_task(task.name):
+        if sample.answered:
+            cost.add(sample.cost)
     return Row(
         task=task.name,
         model=run.model,
@@ -160,7 +161,7 @@ def _row(run: RunData, task: Task, baseline: bool = False) -> Row:
         high=metric.high,
         forward_passes=task.forward_passes_per_sample,
         seconds=task.seconds_per_sample,
-        flops=sum(known) / len(known) if len(known) == len(flops) else None,
+        flops=cost.summary().mean("flops"),
         protocol=run.protocol,
         commit=run.version,
         date=run.date,
@@ -169,12 +170,12 @@ def _row(run: RunData, task: Task, baseline: bool = False) -> Row:
 
 def _with_fronts(rows: Sequence[Row]) -> list[Row]:
     def beaten(row: Row, cost: Cost) -> bool:
-        return any(
-            other.value >= row.value
-            and getattr(other, cost) <= getattr(row, cost)
-            and (other.value > row.value or getattr(other, cost) < getattr(row, cost))
+        own = getattr(row, cost)
+        return own is None or any(
+            other.value >= row.value and price <= own and (other.value > row.value or price < own)
             for other in rows
             if other.task == row.task and decoding(other) == decoding(row)
+            if (price := getattr(other, cost)) is not None
         )
 
     return [replace(row, front=tuple(cost for cost in COSTS if not beaten(row, cost))) for row in rows]

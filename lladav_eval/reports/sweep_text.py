@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
+from lladav_eval.reports.cost import figure
 from lladav_eval.reports.escape import csv_cell, escape_markdown, printable
 from lladav_eval.reports.sweep import Left, Row, Sweep, decoding
 
@@ -42,12 +43,11 @@ def table_rows(sweep: Sweep, kind: Kind) -> list[tuple[str, ...]]:
 
 def _cells(sweep: Sweep, row: Row, kind: Kind, baseline: bool = False) -> tuple[str, ...]:
     mode = (row.approximate or "",) if kind == "approximate" else ()
-    flops = ("-" if row.flops is None else f"{row.flops / 1e9:.3g}",) if _has_flops(sweep) else ()
+    flops = (figure(None if row.flops is None else row.flops / 1e9),) if _has_flops(sweep) else ()
     settings = (f"baseline {row.model}", "") if baseline else (str(row.steps), str(row.block_length))
     return (
         row.short, *settings, *mode, str(row.n), str(row.failed), f"{row.value:.1f}", _interval(row),
-        f"{row.forward_passes:.1f}", f"{row.seconds:.3g}",
-        "-" if row.samples_per_second is None else f"{row.samples_per_second:.3g}", *flops, front(row),
+        figure(row.forward_passes, ".1f"), figure(row.seconds), figure(row.samples_per_second), *flops, front(row),
     )  # fmt: skip
 
 

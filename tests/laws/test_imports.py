@@ -28,7 +28,7 @@ LAW: dict[str, set[str]] = {
     "adapters": {"records", "errors", "batching", "settings", "pipeline", "sampling.likelihood", "processing", "model"},
     "runs": {"records", "errors", "approximate", "settings", "scoring", "data", "prompts"},
     "engine": {"records", "errors", "runs"},
-    "reports": {"records", "errors", "approximate", "scoring.aggregate", "runs.store"},
+    "reports": {"records", "errors", "approximate", "scoring.aggregate", "scoring.cost", "runs.store"},
 }
 UNBOUND = {"cli", "pocket", "__init__", "__main__"}
 """The command line may import anything; the pocket builds and describes a whole checkpoint."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -187,6 +188,15 @@ def test_categories_of_sums_are_shares_and_an_old_run_borrows_the_others(tmp_pat
     write_html(tmp_path / "page", [Side(old), Side(new)])
     text = " ".join(Page((tmp_path / "page" / "index.html").read_text()).text.split())
     assert "of the categories the share of right answers" in text
+
+
+def test_costs_that_a_model_does_not_tell_are_dashes(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "run", {"a": Sheet([1.0, 0.0])})
+    results = json.loads((path / "results.json").read_text())
+    results["tasks"]["lladav_a"] |= {"forward_passes_per_sample": None, "seconds_per_sample": None}
+    (path / "results.json").write_text(json.dumps(results))
+    page = Page(write_html(tmp_path / "report", [Side(load_run(path))]).read_text(encoding="utf-8"))
+    assert re.search(r"2 scored\s+-\s+-\s", page.text)
 
 
 def test_an_earlier_report_is_replaced_whole(tmp_path: Path) -> None:

@@ -137,22 +137,31 @@ def test_a_baseline_on_other_data_is_refused(tmp_path: Path, points: list[RunDat
             build_sweep([TASK], points, [], baseline)
 
 
-def test_a_figure_without_an_interval_or_time_is_shown_without(tmp_path: Path) -> None:
-    found = run(tmp_path / "p", sheet(5, 0.0, 1))
+def test_a_figure_without_an_interval_is_shown_without(tmp_path: Path) -> None:
+    found = run(tmp_path / "p", sheet(5, 0.2, 1))
     task = found.tasks[TASK]
     metric = replace(task.metrics["accuracy"], low=None, high=None)
     object.__setattr__(found, "tasks", {TASK: replace(task, metrics={"accuracy": metric})})
     sweep = build_sweep([TASK], [found], [])
-    assert "| 50.0 | - | 1.0 | 0 | - | both |" in markdown(sweep)
+    assert "| 50.0 | - | 1.0 | 0.2 | 5 | both |" in markdown(sweep)
     assert len(plot_sweep(sweep, tmp_path / "plots")) == 4
 
 
+def test_a_baseline_that_tells_no_cost_is_a_line_alone(tmp_path: Path, points: list[RunData]) -> None:
+    path = write_run(tmp_path / "endpoint", {"a": sheet(7, 0.0, 0)}, kind="unstated", model="endpoint")
+    results = json.loads((path / "results.json").read_text())
+    results["tasks"][TASK] |= {"forward_passes_per_sample": None, "seconds_per_sample": None}
+    (path / "results.json").write_text(json.dumps(results))
+    sweep = build_sweep([TASK], points, [], load_run(path))
+    assert (sweep.baseline[0].forward_passes, sweep.baseline[0].samples_per_second) == (None, None)
+    assert "| 70.0 | 39.7 to 89.2 | - | - | - |  |" in markdown(sweep)
+    for picture in plot_sweep(sweep, tmp_path / "plots"):
+        assert picture.suffix == ".png" or "baseline endpoint" in picture.read_text()
+
+
 def test_flops_are_shown_where_known(tmp_path: Path) -> None:
-    path = write_run(tmp_path / "p", {"a": sheet(5, 0.1, 1)})
-    lines = [json.loads(line) for line in (path / "samples.jsonl").read_text().splitlines()]
-    text = "".join(json.dumps({**line, "flops": 2e9 + 1e9 * (n % 2)}) + "\n" for n, line in enumerate(lines))
-    (path / "samples.jsonl").write_text(text)
-    sweep = build_sweep([TASK], [load_run(path)], [])
+    found = run(tmp_path / "p", replace(sheet(5, 0.1, 1), cost={"flops": 2.5e9}))
+    sweep = build_sweep([TASK], [found], [])
     assert sweep.rows[0].flops == 2.5e9
     assert "| GFLOPs/sample |" in markdown(sweep)
     assert "| 2.5 |" in markdown(sweep)
