@@ -17,9 +17,9 @@ AXES: dict[Cost, str] = {"seconds": "seconds per sample", "forward_passes": "for
 _MARKERS = "osD^vP*X<>hp"
 _WIDTH = 3.6
 _COLUMNS = 3
-_STYLES = {
-    "exact": {"color": "C0", "marker": "o", "linestyle": "-"},
-    "approximate": {"color": "C1", "marker": "s", "linestyle": "--"},
+_STYLES: dict[str, dict[str, Any]] = {
+    "exact": {"color": "C0", "marker": "o", "linestyle": "-", "size": 8},  # larger, so that both show where they meet
+    "approximate": {"color": "C1", "marker": "s", "linestyle": "--", "size": 4.5},
 }
 Draw = Callable[[Any, str, Cost], None]
 """(panel, task, cost) -> draws one task."""
@@ -44,7 +44,7 @@ def plot_sweep(sweep: Sweep, folder: Path) -> list[Path]:
     def draw(panel: Any, task: str, cost: Cost) -> None:
         _draw_points(panel, sweep, task, cost)
 
-    facts = [*facts_lines(sweep), "beside the points of a front: steps/block length"]
+    facts = [*facts_lines(sweep), "beside the points of a front: steps/block length (+1: one more point there)"]
     return _plot_all("accuracy", sweep.tasks, draw, "\n".join(map(printable, facts)), folder)
 
 
@@ -66,7 +66,7 @@ def _plot(quality: str, tasks: Sequence[str], cost: Cost, draw: Draw, facts: str
     paths = []
     # A fixed salt and no date: the same runs give the same bytes.
     with rc_context({"svg.hashsalt": "lladav_eval", "svg.fonttype": "none"}):
-        width = max(_WIDTH * columns, 5.4)
+        width = max(_WIDTH * columns, 6.4)
         figure = Figure(figsize=(width, 3.2 * rows + 0.9), layout="constrained")
         FigureCanvasAgg(figure)
         panels = figure.subplots(rows, columns, squeeze=False).flatten()
@@ -74,7 +74,7 @@ def _plot(quality: str, tasks: Sequence[str], cost: Cost, draw: Draw, facts: str
             draw(panel, task, cost)
             panel.set_xlabel(AXES[cost])
             panel.set_ylabel(f"{quality}, 95 % interval")
-            panel.margins(x=0.14)
+            panel.margins(x=0.2)
             panel.set_xlim(left=0)
             panel.locator_params(axis="x", nbins=5)
             panel.grid(alpha=0.3)
@@ -85,8 +85,8 @@ def _plot(quality: str, tasks: Sequence[str], cost: Cost, draw: Draw, facts: str
             for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
                 found.setdefault(label, handle)
         legend = figure.legend(
-            list(found.values()), list(found), loc="outside lower center", ncols=min(3, len(found)), frameon=False,
-            fontsize=8,
+            list(found.values()), list(found), loc="outside lower center", ncols=min(int(width // 2.6), len(found)),
+            frameon=False, fontsize=8,
         )  # fmt: skip
         for text in legend.get_texts():
             text.set_parse_math(False)
@@ -137,8 +137,8 @@ def _draw_points(panel: Any, sweep: Sweep, task: str, cost: Cost) -> None:
             on_front = cost in row.front
             panel.errorbar(
                 getattr(row, cost), row.value, yerr=_error(row), fmt=style["marker"], color=style["color"],
-                markerfacecolor=style["color"] if on_front else "none", capsize=2, elinewidth=0.8, markersize=5,
-                alpha=1 if on_front else 0.45, label=f"{kind}, filled: Pareto front" if on_front else None,
+                markerfacecolor=style["color"] if on_front else "none", capsize=2, elinewidth=0.8,
+                markersize=style["size"], alpha=1 if on_front else 0.45, label=f"{kind}, filled: Pareto front" if on_front else None,
             )  # fmt: skip
         front = sorted((row for row in rows if cost in row.front), key=lambda row: (getattr(row, cost), row.value))
         panel.step(
@@ -158,7 +158,7 @@ def _draw_points(panel: Any, sweep: Sweep, task: str, cost: Cost) -> None:
     _title(panel, task, max(row.n for row in (*sweep.rows, *sweep.baseline) if row.task == task))
 
 
-def _name_points(panel: Any, front: Sequence[Row], cost: Cost, style: dict[str, str]) -> None:
+def _name_points(panel: Any, front: Sequence[Row], cost: Cost, style: dict[str, Any]) -> None:
     """Steps and block length beside the points of a front, exact ones above and the others below; equal ones once."""
     names: dict[tuple[float, float], list[str]] = {}
     for row in front:
