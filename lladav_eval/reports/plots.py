@@ -138,7 +138,8 @@ def _draw_points(panel: Any, sweep: Sweep, task: str, cost: Cost) -> None:
             panel.errorbar(
                 getattr(row, cost), row.value, yerr=_error(row), fmt=style["marker"], color=style["color"],
                 markerfacecolor=style["color"] if on_front else "none", capsize=2, elinewidth=0.8,
-                markersize=style["size"], alpha=1 if on_front else 0.45, label=f"{kind}, filled: Pareto front" if on_front else None,
+                markersize=style["size"], alpha=1 if on_front else 0.45,
+                label=f"{kind}, filled: Pareto front" if on_front else None,
             )  # fmt: skip
         front = sorted((row for row in rows if cost in row.front), key=lambda row: (getattr(row, cost), row.value))
         panel.step(
