@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lladav_eval.errors import UsageError
+from lladav_eval.reports.comparison_notes import what_differs
 from lladav_eval.reports.load import RunData
 from lladav_eval.reports.pairing import run_facts, value_of
 from lladav_eval.reports.statistics import (
@@ -164,7 +165,14 @@ def compare_runs(
     pairs = tuple(_pair(*item, p, len(raw), alpha) for item, p in zip(raw, corrected, strict=True))
     ratios = tuple(_ratio(position, task, common[task], runs, alpha) for position, task, _ in raw)
     return Comparison(
-        tuple(runs), _labels(runs), tuple(entries), tuple(categories), pairs, ratios, tuple(_notes(runs, common)), alpha
+        tuple(runs),
+        _labels(runs),
+        tuple(entries),
+        tuple(categories),
+        pairs,
+        ratios,
+        tuple(what_differs(runs, _labels(runs), common)),
+        alpha,
     )
 
 
@@ -291,31 +299,3 @@ def _labels(runs: Sequence[RunData]) -> tuple[str, ...]:
     if len(set(names)) < len(names):
         names = [f"{name} #{position}" for position, name in enumerate(names, start=1)]
     return tuple(names)
-
-
-def _notes(runs: Sequence[RunData], common: dict[str, list[int]]) -> list[str]:
-    notes = []
-    for run, label in zip(runs, _labels(runs), strict=True):
-        for name, task in run.tasks.items():
-            if name not in common:
-                notes.append(f"{task.short} of {label} is left out: not all runs have its samples")
-            elif task.n != len(common[name]):
-                notes.append(
-                    f"{task.short}: {label} has {task.n} samples, of which {len(common[name])} are in all runs"
-                )
-    for name in common:
-        reported = [run.tasks[name].metrics[runs[0].tasks[name].headline] for run in runs
-                    if runs[0].tasks[name].headline in run.tasks[name].metrics]  # fmt: skip
-        if any(metric.low is None for metric in reported):
-            shown = ", ".join(f"{metric.value:.2f}" for metric in reported)
-            notes.append(
-                f"{runs[0].tasks[name].short}: {runs[0].tasks[name].headline} as reported is {shown}; the table shows "
-                "the mean of the samples' values"
-            )
-        settings = [run.tasks[name].settings for run in runs]
-        for setting in sorted({key for found in settings for key in found}):
-            values = [found.get(setting) for found in settings]
-            if any(value != values[0] for value in values):
-                shown = ", ".join(repr(value) for value in values)
-                notes.append(f"{runs[0].tasks[name].short}: {setting} is {shown}")
-    return notes

@@ -19,7 +19,7 @@ QUALITY = (
 COSTS = ("task", "model", *COST)
 RATIOS = ("task", "model", "passes ratio", "interval", "seconds ratio", "FLOP ratio")
 CATEGORIES = ("task", "category", "model", "n", "score", "95 % interval")
-PAIRS = ("task", "model", "difference", "interval", "won", "lost", "tied", "p", "n can show")
+PAIRS = ("task", "model", "n", "difference", "interval", "won", "lost", "tied", "p", "n can show")
 
 
 def quality_columns(comparison: Comparison) -> tuple[str, ...]:
@@ -93,9 +93,9 @@ def pair_rows(comparison: Comparison) -> list[tuple[str, ...]]:
     """Each run against the first, in the order of PAIRS."""
     return [
         (
-            pair.task.removeprefix("lladav_"), comparison.labels[pair.run], f"{pair.difference:+.1f}",
-            f"{pair.low:+.1f} to {pair.high:+.1f}", str(pair.paired.wins), str(pair.paired.losses),
-            str(pair.paired.ties), f"{pair.p_corrected:.2g}",
+            pair.task.removeprefix("lladav_"), comparison.labels[pair.run], str(pair.paired.n),
+            f"{pair.difference:+.1f}", f"{pair.low:+.1f} to {pair.high:+.1f}", str(pair.paired.wins),
+            str(pair.paired.losses), str(pair.paired.ties), f"{pair.p_corrected:.2g}",
             "nothing" if pair.smallest is None else f"{pair.smallest:.1f}",
         )
         for pair in comparison.pairs
