@@ -9,6 +9,8 @@ from lladav_eval.errors import SettingError, UsageError
 from lladav_eval.records import Answerer, Generation, Question, SamplingParams
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lladav_eval.pipeline import LladaV
 
 AVAILABLE = {
@@ -42,6 +44,16 @@ PREFIXES = ("hf", "openai", "lmms", "replay")
 """Kinds of models that aren't a LLaDA-V checkpoint."""
 
 
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+
+
+def tokenizer_hash(directory: Path) -> str:
+    """Hex digest of the files that give token ids their texts, so that a report can tell whether they are the run's."""
+    from lladav_eval.model.checkpoint import checkpoint_hash
+
+    return checkpoint_hash(directory, TOKENIZER_FILES)
+
+
 class LladavAnswerer:
     """A LLaDA-V checkpoint, diffusion or autoregressive twin, as the run loop sees it."""
 
@@ -64,6 +76,7 @@ class LladavAnswerer:
             "name": self.name,
             "kind": "autoregressive" if self.model.config.causal else "diffusion",
             "weights": self.model.weights_hash,
+            "tokenizer": tokenizer_hash(self.model.directory),
             "parameters": parameters,
             "dtype": str(self.model.model.dtype).removeprefix("torch."),
             "device": str(self.model.model.device),
