@@ -20,8 +20,8 @@ from PIL import Image
 from torch import Tensor
 
 from lladav_eval.errors import MediaError, SettingError
+from lladav_eval.media import open_image
 from lladav_eval.model.config import ModelConfig
-from lladav_eval.processing.media import open_image
 from lladav_eval.processing.tiles import squeezed_pixels
 from lladav_eval.records import VideoClip
 
