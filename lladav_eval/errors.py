@@ -69,6 +69,11 @@ class MediaError(SampleError):
     """An image or a video can't be read, or is refused (empty, truncated, too large)."""
 
 
+def past_time(limit: float) -> str:
+    """Why a sample failed that took longer than ``--time-limit``."""
+    return f"took longer than the time limit of {limit:g} s; raise --time-limit and add --retry-failed"
+
+
 def one_line(error: BaseException, limit: int = 200) -> str:
     """The message of an error on one line, for quoting it inside another; its kind if it has no message.
 

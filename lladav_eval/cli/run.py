@@ -20,6 +20,8 @@ lladav-eval run --task pocket_digits --model ./my-checkpoint --limit 20 --gen st
 
 lladav-eval run --task pocket --model pocket --gen 'stop=["\\n"]' --out results/runs/mine
 
+lladav-eval run --task mmmu --model openai:MODEL@https://host/v1 --time-limit 120   # and later: --retry-failed
+
 A repeated command goes on where the last one stopped. Exit code 1: some samples failed; 130: interrupted."""
 
 
@@ -86,6 +88,10 @@ def run(
     max_failures: Annotated[
         str | None, typer.Option(help="Stop past this many failed samples (5) or share of them (1%).")
     ] = None,
+    time_limit: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="Most seconds for a sample (and its batch); past them it has failed."),
+    ] = None,
 ) -> None:
     """Evaluate a model on tasks; print the table, leave a run directory."""
     from lladav_eval.cli.preflight import check
@@ -112,6 +118,7 @@ def run(
         offline=offline,
         trace=trace,
         max_failures=max_failures,
+        time_limit=time_limit,
     )
     quiet_libraries(offline)
     check(spec)
@@ -136,6 +143,7 @@ def _run(spec: RunSpec, out: Path | None, resume: bool, retry_failed: bool) -> N
             batch_size=spec.batch_size or AUTO_BATCH_SIZE,
             offline=spec.offline,
             trace=spec.trace,
+            time_limit=spec.time_limit,
         )
 
     directory = RunDirectory(out if out is not None else DEFAULT_ROOT / run_id(spec))

@@ -119,13 +119,15 @@ def end(manifest: dict[str, Any], status: str) -> dict[str, Any]:
 def command(spec: RunSpec, directory: Path) -> str:
     """The command that asks for the same run again, and so resumes it."""
     words: list[str] = ["lladav-eval", "run", "--task", ",".join(spec.tasks), "--model", redact(spec.model)]
+    is_default = spec.protocol == RunSpec.protocol
     options: Sequence[tuple[str, object]] = (
         ("--limit", spec.limit), ("--batch-size", spec.batch_size), ("--seed", spec.seed), ("--device", spec.device),
-        ("--dtype", spec.dtype), ("--max-failures", spec.max_failures),
+        ("--dtype", spec.dtype), ("--max-failures", spec.max_failures), ("--time-limit", spec.time_limit),
+        ("--data", spec.data), ("--judge", spec.judge), ("--protocol", None if is_default else spec.protocol),
     )  # fmt: skip
     for name, value in options:
         if value is not None:
-            words += [name, str(value)]
+            words += [name, redact(str(value))]
     for name, text in spec.gen:
         words += ["--gen", f"{name}={text}"]
     words += ["--offline"] * spec.offline + ["--trace"] * spec.trace + ["--out", str(directory)]

@@ -85,6 +85,7 @@ def test_the_default_directory_is_the_same_for_the_same_command(
         (("--batch-size", "0"), "--batch-size '0'"),
         (("--batch-size", "many"), "give auto or a number"),
         (("--max-failures", "x"), "--max-failures 'x'"),
+        (("--time-limit", "0"), "--time-limit"),
         (("--out", "file/x"), "can't be written"),
         (("--cache", "dual", "--gen", "cache=dllm"), "contradict each other"),
         (("--cache", "huge"), "--cache"),
@@ -208,5 +209,5 @@ def test_the_options_are_those_of_the_design() -> None:
     assert options == {
         "--task", "-t", "--model", "-m", "--limit", "--out", "--batch-size", "--gen", "--cache", "--protocol", "--data",
         "--judge", "--offline", "--engine", "--workers", "--seed", "--resume", "--no-resume", "--retry-failed",
-        "--device", "--dtype", "--trace", "--max-failures",
+        "--device", "--dtype", "--trace", "--max-failures", "--time-limit",
     }  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,21 @@ def test_the_command_asks_for_the_same_run(tmp_path: Path) -> None:
     assert words[words.index("--out") + 1] == str(tmp_path / "my run")
     assert "--trace" in words
     assert "--offline" not in words
+
+
+def test_the_command_repeats_every_option_that_shapes_the_run(tmp_path: Path) -> None:
+    spec = RunSpec(
+        ("lladav_a",), "toy", protocol="official", data="some data", judge="gpt@https://host/v1", time_limit=2.5,
+        max_failures="5%", device="cpu", dtype="float32", batch_size=4, offline=True,
+    )  # fmt: skip
+    words = shlex.split(command(spec, tmp_path))
+    pairs = {name: value for name, value in pairwise(words) if name.startswith("--")}
+    assert pairs["--protocol"] == "official"
+    assert pairs["--data"] == "some data"
+    assert pairs["--judge"] == "gpt@https://host/v1"
+    assert pairs["--time-limit"] == "2.5"
+    named = {"--" + name.replace("_", "-") for name in RunSpec.__dataclass_fields__} - {"--tasks", "--limit", "--seed"}
+    assert named - {"--gen", "--trace"} <= set(words), "an option that the resume command forgets"
 
 
 def test_versions_of_installed_packages() -> None:
