@@ -28,7 +28,8 @@ OFFICIAL = "GSAI-ML/LLaDA-V"
 OFFICIAL_SIZE = "16.9 GB"
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-_HASHED = ("*.safetensors", "*.json", "*.jinja")
+_HASHED = ("*.safetensors", "*.json", "*.jinja", "**/config.json")
+"""A tower that config.json names may have its own config below the checkpoint."""
 _VOCABULARY_WEIGHTS = ("model.embed_tokens.weight", "lm_head.weight")
 
 
