@@ -44,10 +44,12 @@ def doctor(
     from lladav_eval.cli import checks, model_checks
 
     found = [*checks.packages(), checks.device(), checks.memory(), *checks.disks(), *checks.video()]
+    has_hub = False
     if not offline:
         found.append(checks.hub())
+        has_hub = found[-1].ok
     if model is not None:
-        found += model_checks.model(model, device, dtype, offline)
+        found += model_checks.model(model, device, dtype, offline, has_hub)
     if judge is not None:
         found.append(model_checks.judge(judge, offline))
     if as_json:

@@ -18,7 +18,7 @@ HEADROOM = 1.2
 """Memory beside the weights, as a share of them, for activations and the libraries' own."""
 
 
-def model(name: str, device: str | None, dtype: str | None, offline: bool) -> list[Check]:
+def model(name: str, device: str | None, dtype: str | None, offline: bool, has_hub: bool) -> list[Check]:
     """What a name that ``--model`` accepts needs, against what is here."""
     prefix, _, rest = name.partition(":")
     try:
@@ -32,7 +32,7 @@ def model(name: str, device: str | None, dtype: str | None, offline: bool) -> li
             return [Check("model", True, f"{ReplayAnswerer(rest).description()['answers']} recorded answers")]
         if prefix == "lmms" and rest:
             return [Check("model", True, "not looked at: what a model of lmms-eval needs, it alone knows")]
-        return _checkpoint(name.removeprefix("hf:"), device, dtype, offline)
+        return _checkpoint(name.removeprefix("hf:"), device, dtype, has_hub)
     except EvalError as error:
         return [Check("model", False, clean(error), "the line above says what is wrong with --model")]
 
@@ -66,17 +66,17 @@ def _endpoint(name: str, endpoint: Endpoint, variables: Sequence[str], offline: 
     return Check(name, True, f"{clean(reply.served_model)} answers in {reply.seconds:.1f} s")
 
 
-def _checkpoint(name: str, device: str | None, dtype: str | None, offline: bool) -> list[Check]:
+def _checkpoint(name: str, device: str | None, dtype: str | None, has_hub: bool) -> list[Check]:
     """Weights in place or to be fetched, room for them on disk and in memory."""
-    from lladav_eval.model.checkpoint import HUB_NAME, OFFICIAL, OFFICIAL_SIZE, find_checkpoint
+    from lladav_eval.model.checkpoint import OFFICIAL, OFFICIAL_SIZE, find_checkpoint
 
-    here = Path(name).expanduser().is_dir() or not HUB_NAME.fullmatch(name)
     try:
         directory = find_checkpoint(name, offline=True)  # a hub name: what was fetched before, or an error
     except EnvironmentError_:
         size = OFFICIAL_SIZE if name == OFFICIAL else "its weights"
-        if offline or here:
-            return [Check("model", False, f"{name} is not in the local cache", "run once without --offline")]
+        if not has_hub:
+            fix = "fetch it where the hub answers, or give --model DIR"
+            return [Check("model", False, f"{name} is not in the local cache, and there is no hub", fix)]
         from huggingface_hub import constants
 
         needed = float(OFFICIAL_SIZE.split()[0]) if name == OFFICIAL else 0.0
@@ -85,7 +85,7 @@ def _checkpoint(name: str, device: str | None, dtype: str | None, offline: bool)
         checks = [Check("model", free > needed, found, "set $HF_HOME to a folder with room")]
         return [*checks, _room(int(needed * 1e9 / 2), device, dtype)] if needed else checks
     count = _parameters(directory)
-    return [Check("model", True, f"{directory}: {count:,} weights in safetensors"), _room(count, device, dtype)]
+    return [Check("model", True, f"{directory}: {_millions(count)} in safetensors"), _room(count, device, dtype)]
 
 
 def _parameters(directory: Path) -> int:
@@ -123,8 +123,12 @@ def _room(parameters: int, device: str | None, dtype: str | None) -> Check:
     where = f"memory of {target}" if on_gpu else "main memory"
     number_type = str(precision).removeprefix("torch.")
     found = (
-        f"about {needed / 2**30:.1f} GiB of {where} for {parameters:,} weights in {number_type}, "
+        f"about {needed / 2**30:.1f} GiB of {where} for {_millions(parameters)} in {number_type}, "
         f"{free / 2**30:.1f} GiB are free"
     )
     fix = "use a device with more memory, or --dtype bfloat16" if precision is torch.float32 else "use a larger device"
     return Check("model memory", free >= needed, found, f"{fix}; --model pocket runs anywhere")
+
+
+def _millions(parameters: int) -> str:
+    return f"{parameters / 1e6:,.1f} million weights"

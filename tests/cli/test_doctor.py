@@ -84,6 +84,15 @@ def test_a_model_too_large_for_the_memory(
     assert "--model pocket runs anywhere" in found["model memory"]["fix"]
 
 
+def test_a_model_of_the_hub(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_checks, "main_memory", lambda: (10**12, 10**12))
+    for answers in (True, False):
+        monkeypatch.setattr(checks, "hub", lambda answers=answers: checks.Check("hub", answers, "", "", required=False))
+        code, found, _ = call(capsys, "--model", "nobody/nothing-of-the-kind")
+        assert (code == 0) is answers
+        assert ("must be fetched first" if answers else "not in the local cache") in found["model"]["found"]
+
+
 def test_bfloat16_needs_half_of_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     count = model_checks._parameters(write_checkpoint(tmp_path / "model"))
     for dtype, size in (("float32", 4), ("bfloat16", 2)):
