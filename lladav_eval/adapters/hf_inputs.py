@@ -11,7 +11,7 @@ import numpy as np
 
 from lladav_eval.adapters.parts import content_of, media_of
 from lladav_eval.errors import CheckpointError, SampleError, one_line
-from lladav_eval.processing.video import SampledVideo
+from lladav_eval.processing.decoding import SampledVideo
 from lladav_eval.records import Request
 
 UNKNOWN_FPS = 2.0
