@@ -116,7 +116,7 @@ def _shards(directory: Path) -> dict[str, str]:
         try:
             weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
             shards = {str(name): str(file) for name, file in weight_map.items()}
-        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
             raise CheckpointError(f"{index}: not a shard index ({one_line(error)}); download it again") from None
         outside = sorted({file for file in shards.values() if Path(file).name != file})
         if outside:
