@@ -241,9 +241,9 @@ def load_hf(
     target = choose_device(device)
     precision = choose_dtype(dtype, target)
     try:
-        processor = library.AutoProcessor.from_pretrained(directory, local_files_only=True)
+        processor = library.AutoProcessor.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
         model = library.AutoModelForImageTextToText.from_pretrained(
-            directory, dtype=precision, use_safetensors=True, local_files_only=True
+            directory, dtype=precision, use_safetensors=True, local_files_only=True, trust_remote_code=False
         )
     except (ValueError, OSError, KeyError, ImportError, RuntimeError) as error:
         raise CheckpointError(

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lladav_eval.errors import MediaError, SettingError
+from lladav_eval.media import MAX_PIXELS
 from lladav_eval.records import VideoClip
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 Frame = NDArray[np.uint8]
 """(height, width, 3) RGB."""
+
+MOST_BYTES = 4 << 30
+"""Memory that the frames of one video may take."""
 
 LENGTH = struct.Struct(">Q")
 """Precedes the JSON text of a reply."""
@@ -90,25 +94,35 @@ def decode(clip: VideoClip, count: int, reader: str) -> SampledVideo:
     """
     path = Path(clip.path)
     try:
-        _require_a_frame(path)
+        width, height = _first_frame_size(path)
+        if width * height * 3 * count > MOST_BYTES:
+            raise MediaError(
+                f"{path}: {count} frames of {width} x {height} pixels are more than {MOST_BYTES >> 30} GiB; "
+                "scale the video down or use fewer frames"
+            )
         return (_read_with_decord if reader == "decord" else _read_with_av)(path, clip, count)
     except MemoryError:
         raise MediaError(f"{path}: its frames don't fit in memory; use fewer frames or a smaller video") from None
 
 
-def _require_a_frame(path: Path) -> None:
-    """Refuse what is no video by decoding its first frame; decord would print pages of its own about such files."""
+def _first_frame_size(path: Path) -> tuple[int, int]:
+    """(width, height) of a video. What is none is refused by decoding its first frame, which gives a better reason
+    than decord's."""
     import av
 
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise MediaError(f"{path}: the file has no video stream")
+            context = container.streams.video[0].codec_context
+            if context.width * context.height > MAX_PIXELS:
+                raise MediaError(f"{path}: frames of {context.width} x {context.height} pixels; scale the video down")
             first = next(container.decode(video=0), None)
     except (av.FFmpegError, ValueError) as error:
         raise MediaError(f"{path}: not a video, or a damaged one ({_cause(error)})") from None
     if first is None:
         raise MediaError(f"{path}: the video has no frames")
+    return first.width, first.height
 
 
 def _read_with_decord(path: Path, clip: VideoClip, count: int) -> SampledVideo:

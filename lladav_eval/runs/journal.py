@@ -21,6 +21,7 @@ from typing import Any
 
 from lladav_eval.errors import EnvironmentError_, one_line
 from lladav_eval.records import Generation, TraceStep
+from lladav_eval.runs.manifest import redact
 
 _HEAD = b'{"sum":"'
 _MIDDLE = b'","record":'
@@ -58,7 +59,8 @@ class RejectedLine:
 def encode(record: Record) -> bytes:
     """One journal line, newline included. ASCII only, so that no text of a model can break it."""
     generation = asdict(replace(record.generation, trace=None))
-    generation["trace"] = None
+    if record.generation.error is not None:  # words of servers and libraries, which may repeat a key
+        generation["error"] = redact(record.generation.error)
     if record.generation.trace is not None:
         generation["trace"] = [asdict(step) for step in record.generation.trace]
     fields = {"task": record.task, "doc_id": record.doc_id, "key": record.key, "prompt": record.prompt, **generation}

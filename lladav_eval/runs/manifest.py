@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import shlex
@@ -32,8 +33,17 @@ _SECRETS = (
 )
 
 
+_SECRET_VARIABLE = re.compile(r"(?i)(key|token|secret|password|passwd)$")
+_SHORTEST_SECRET = 8
+"""Shorter values of such variables are no keys, and would be found inside other words."""
+
+
 def redact(text: str) -> str:
-    """Remove user names and keys from addresses, ``key=`` values, and well-known kinds of tokens."""
+    """Remove user names and keys from addresses, ``key=`` values, well-known kinds of tokens, and every key that
+    stands in the environment."""
+    for name, value in os.environ.items():
+        if len(value) >= _SHORTEST_SECRET and value in text and _SECRET_VARIABLE.search(name):
+            text = text.replace(value, "REDACTED")
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
     return text

@@ -24,6 +24,7 @@ from typing import Any
 
 from lladav_eval.errors import EnvironmentError_, UsageError
 from lladav_eval.records import RunSpec
+from lladav_eval.runs.manifest import redact
 
 DEFAULT_ROOT = Path("results") / "runs"
 
@@ -35,7 +36,8 @@ def run_id(spec: RunSpec) -> str:
         del facts[name]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
     tasks = "+".join(name.removeprefix("lladav_") for name in spec.tasks)
-    return f"{_slug(Path(spec.model).name or spec.model)}-{_slug(tasks)}-{digest}"
+    model = redact(spec.model)
+    return f"{_slug(Path(model).name or model)}-{_slug(tasks)}-{digest}"
 
 
 def _slug(text: str) -> str:

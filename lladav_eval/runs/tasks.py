@@ -161,6 +161,7 @@ def load_tasks(
         TaskError: naming the task that can't be loaded.
         EnvironmentError_, UsageError: data that can't be had, or that changed since they were pinned.
     """
+    list_tasks(include_path)  # every file as plain data first: a tag that would make objects is refused here
     _import_when_used("evaluate")
     from lmms_eval.api.task import ConfigurableTask
     from lmms_eval.tasks import TaskManager
