@@ -35,6 +35,9 @@ LOADED = [
 ]  # fmt: skip
 """Imported once by the process that the sessions are forked from, so that a session starts in a moment."""
 
+ENDED = (0, 1)
+"""Exit codes of a run that came to its end; 1 says that samples failed."""
+
 Prepare = Callable[[Path], None]
 """Called in a session's process before the command; its argument is where to write what was asked."""
 
@@ -119,7 +122,7 @@ class Trial:
                 first = first or last
             time.sleep(0.005)
         ended = time.perf_counter()
-        if self.end(process, (0, 0), "whole").code:
+        if self.end(process, (0, 0), "whole").code not in ENDED:
             raise SystemExit(f"error: the unbroken run failed: {self.sessions[-1].said.strip()[-500:]}")
         return Timeline(first - began, last - first, ended - last, self.lines(), batch_size)
 
@@ -159,10 +162,10 @@ def session(folder: Path, words: list[str], prepare: Prepare) -> None:
     said = os.open(folder / "said", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(said, 1)
     os.dup2(said, 2)
-    from lladav_eval.cli.main import invoke
+    from lladav_eval.cli import main
 
     prepare(folder / "asked")
-    code = invoke(words)
+    code = main.invoke(words)
     sys.stdout.flush()
     os._exit(code)
 
@@ -214,7 +217,7 @@ def problems(broken: Trial, whole: Trial, samples: int, batch_size: int) -> list
     """What is not as it must be; nothing, if all is well."""
     found = []
     last = broken.sessions[-1]
-    if last.code:
+    if last.code not in ENDED:
         return [f"the last session ended with {last.code}: {last.said.strip()[-300:]}"]
     for name, ours, theirs in zip(
         ("samples.jsonl", "results.json"), canonical(broken.run), canonical(whole.run), strict=True
@@ -241,7 +244,7 @@ def _ended_well(done: Session) -> bool:
     """130 and the command that resumes; a session may also end by the signal itself before it has begun."""
     if done.code == 130:
         return "resume with: lladav-eval run" in done.said or (done.phase == "starting" and not done.kept)
-    return done.code == 0 or (done.code < 0 and done.phase == "starting" and not done.asked)
+    return done.code in ENDED or (done.code < 0 and done.phase == "starting" and not done.asked)
 
 
 def play(
@@ -263,7 +266,7 @@ def play(
     landed: Counter[str] = Counter()
     for moment in sorted(rng.random() * length for _ in range(kills)):
         number = signals[sum(landed.values()) % len(signals)]
-        while (done := broken.kill(moment, timeline, number, rng)).code == 0:  # it was quicker than the signal
+        while (done := broken.kill(moment, timeline, number, rng)).code in ENDED:  # it was quicker than the signal
             base = timeline.start + timeline.answer if done.phase == "finishing" else 0.0
             moment = base + (moment - base) * rng.random()
         landed[done.phase] += 1
@@ -275,7 +278,7 @@ def play(
     before = _count(broken.folder / "asked"), broken.lines()
     broken.end(broken.start(), before, "whole")
     rejected = broken.run / "journal.rejected.jsonl"
-    lost = [done.asked - done.kept for done in broken.sessions[:-1] if done.code]
+    lost = [done.asked - done.kept for done in broken.sessions[:-1] if done.code not in ENDED]
     return {
         "samples": timeline.samples,
         "kills": sum(landed.values()),
