@@ -15,7 +15,7 @@ import json
 import os
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +58,12 @@ class RejectedLine:
 
 def encode(record: Record) -> bytes:
     """One journal line, newline included. ASCII only, so that no text of a model can break it."""
-    generation = asdict(replace(record.generation, trace=None))
-    if record.generation.error is not None:  # words of servers and libraries, which may repeat a key
-        generation["error"] = redact(record.generation.error)
+    fields = {**vars(record.generation), **vars(record)}  # not asdict, whose deep copies take half of the loop's time
+    del fields["generation"]
     if record.generation.trace is not None:
-        generation["trace"] = [asdict(step) for step in record.generation.trace]
-    fields = {"task": record.task, "doc_id": record.doc_id, "key": record.key, "prompt": record.prompt, **generation}
+        fields["trace"] = [asdict(step) for step in record.generation.trace]
+    if record.generation.error is not None:  # words of servers and libraries, which may repeat a key
+        fields["error"] = redact(record.generation.error)
     body = json.dumps(fields, separators=(",", ":"), sort_keys=True).encode("ascii")
     return _HEAD + _checksum(body) + _MIDDLE + body + b"}\n"
 

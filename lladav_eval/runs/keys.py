@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -75,7 +74,7 @@ def sample_key(fingerprint: str, request: Request | None, params: SamplingParams
         "num_frames": request.num_frames if request else None,
         "images": [_image_hash(image) for image in request.images] if request else "unreadable",
         "video": _video_hash(request.video) if request else None,
-        "params": asdict(params),
+        "params": vars(params),  # all plain values: asdict would copy them deeply for every sample
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
