@@ -51,6 +51,8 @@ class VideoReader:
                 took_long = isinstance(error, TimeoutError)
                 what = f"takes longer than {self.longest:g} s" if took_long else "crashes the decoder"
                 raise MediaError(f"{clip.path}: decoding it {what}; convert it to H.264, or remove it") from None
+            except MediaError:  # a whole reply: the process is well
+                raise
             except BaseException:  # Ctrl-C: a reply that is only half read would be taken for the next one
                 self._end()
                 raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -68,6 +69,17 @@ def test_a_hang_fails_the_video_and_leaves_no_process(tmp_path: Path, endless: V
         reader.read(endless, 4, "av")
     assert process.poll() is not None
     assert reader._process is None
+
+
+def test_a_file_that_is_no_video_costs_no_new_process(tmp_path: Path, reader: VideoReader) -> None:
+    (tmp_path / "text.mp4").write_text("not a video\n" * 200)
+    pids = []
+    for clip in (VideoClip(tmp_path / "text.mp4"), VideoClip(write_video(tmp_path / "a.mp4", 5))) * 2:
+        with contextlib.suppress(MediaError):
+            reader.read(clip, 2, "av")
+        assert reader._process is not None
+        pids.append(reader._process.pid)
+    assert len(set(pids)) == 1
 
 
 def test_the_process_ends_with_the_one_that_started_it(tmp_path: Path, reader: VideoReader) -> None:
