@@ -177,7 +177,7 @@ class ChatClient:
                 reason, pause, unreachable = str(error), error.pause, error.unreachable
             if made < self.patience.attempts:
                 seconds = self.patience.pause(attempt, pause, self._random.random())
-                left = _left(deadline)
+                left = self._left(deadline)
                 if stop.wait(min(seconds, left)):
                     raise Stopped
                 if seconds >= left:
@@ -214,9 +214,7 @@ class ChatClient:
 
     def _post(self, client: httpx.Client, url: str, body: dict[str, Any], deadline: float | None) -> httpx.Response:
         """The whole response, read piece by piece: httpx's own timeout begins anew with every piece."""
-        timeout = min(self.patience.timeout, _left(deadline))
-        if timeout <= 0:
-            raise PastDeadline(f"{self.who} gave no reply in time")
+        timeout = min(self.patience.timeout, self._left(deadline))
         try:
             with client.stream("POST", url, json=body, headers=self._headers(), timeout=timeout) as response:
                 content = bytearray()
@@ -224,15 +222,20 @@ class ChatClient:
                     content += piece
                     if len(content) > MOST_BYTES:
                         raise NoUsableReply(f"{self.who} sent more than {MOST_BYTES:,} bytes")
-                    if _left(deadline) <= 0:
-                        raise PastDeadline(f"{self.who} gave no reply in time")
-                coded = ("content-encoding", "content-length")
-                headers = [item for item in response.headers.multi_items() if item[0].lower() not in coded]
-                return httpx.Response(response.status_code, headers=headers, content=bytes(content))
+                    self._left(deadline)
         except httpx.TimeoutException:
-            if _left(deadline) <= 0:
-                raise PastDeadline(f"{self.who} gave no reply in time") from None
+            self._left(deadline)
             raise
+        coded = ("content-encoding", "content-length")  # the bytes are decoded by now
+        headers = [item for item in response.headers.multi_items() if item[0].lower() not in coded]
+        return httpx.Response(response.status_code, headers=headers, content=bytes(content))
+
+    def _left(self, deadline: float | None) -> float:
+        """Seconds until the deadline, endless without one. Raises PastDeadline."""
+        left = float("inf") if deadline is None else deadline - time.perf_counter()
+        if left <= 0:
+            raise PastDeadline(f"{self.who} gave no reply in time")
+        return left
 
     def _refuse(self, response: httpx.Response) -> None:
         """Raise on a status that trying again won't change."""
@@ -272,11 +275,6 @@ class _Passing(Exception):
         super().__init__(reason)
         self.pause = pause
         self.unreachable = unreachable
-
-
-def _left(deadline: float | None) -> float:
-    """Seconds until the deadline; endless without one."""
-    return float("inf") if deadline is None else deadline - time.perf_counter()
 
 
 def _reply(response: httpx.Response, asked: str, seconds: float, attempt: int) -> ChatReply:
