@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -11,6 +13,9 @@ from lladav_eval.errors import SampleError
 from lladav_eval.records import Generation
 
 Item = TypeVar("Item")
+
+OUT_OF_MEMORY = "out of memory with this sample alone; use fewer frames or a device with more memory"
+_CLEAR_REFS, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
 
 def answer_in_halves(
@@ -34,18 +39,22 @@ def answer_in_halves(
         if len(batch) == 1:
             return [Generation.failure(str(error))]
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         if len(batch) == 1:
-            reason = "out of memory with this sample alone; use fewer frames or a device with more memory"
-            return [Generation.failure(reason)]
-    if device.type == "cuda":  # after the handlers: a traceback keeps the tensors of its frames alive
-        torch.cuda.empty_cache()
+            return [Generation.failure(OUT_OF_MEMORY)]
+    release_memory(device)  # after the handlers: a traceback keeps the tensors of its frames alive
     middle = len(batch) // 2
     return answer_in_halves(batch[:middle], run, device) + answer_in_halves(batch[middle:], run, device)
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def release_memory(device: torch.device) -> None:
+    """Give cached memory back to the device."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
     """CUDA has its own error class; the CPU allocator only words it."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
@@ -54,8 +63,38 @@ def watch_memory(device: torch.device) -> None:
     """Begin a new measurement of ``peak_memory``."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
+    elif device.type == "cpu" and _can_watch_resident():
+        _reset_resident_peak()
 
 
 def peak_memory(device: torch.device) -> int | None:
-    """Most bytes allocated on a CUDA device since ``watch_memory``; None elsewhere."""
-    return int(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else None
+    """Most bytes in use since ``watch_memory``; None where the system doesn't tell.
+
+    On CUDA what torch had allocated there; on the CPU what the whole process had in memory, the interpreter included.
+    """
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    return _resident_peak() if device.type == "cpu" and _can_watch_resident() else None
+
+
+def _reset_resident_peak() -> bool:
+    """Make the process's peak what it holds now (Linux, proc(5): clear_refs); False where that can't be done."""
+    try:
+        _CLEAR_REFS.write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+@lru_cache(1)
+def _can_watch_resident() -> bool:
+    return _reset_resident_peak() and _resident_peak() is not None
+
+
+def _resident_peak() -> int | None:
+    """Bytes, from VmHWM, which is in KiB (proc(5))."""
+    try:
+        lines = _STATUS.read_text().splitlines()
+    except OSError:
+        return None
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), None)

@@ -243,7 +243,8 @@ class Generation:
     flops: float | None = None
     """Floating-point operations of this sample, a multiplication and an addition being two (model/flops.py)."""
     peak_memory: int | None = None
-    """Bytes of device memory at the worst moment of the sample's batch; None on the CPU."""
+    """Bytes in use at the worst moment of the sample's batch: on CUDA of the device, on the CPU of the whole process;
+    None where the system doesn't tell (lladav_eval/batching.py)."""
 
     @classmethod
     def failure(cls, reason: str) -> Generation:
@@ -303,6 +304,11 @@ class RunSpec:
     """A number of samples ("5") or a share ("1%"); None is the default rule of runs/execute.py."""
     time_limit: float | None = None
     """Most seconds from the start of a sample's batch to its answer; past them it has failed. None is no limit."""
+    engine: Literal["local", "ray"] = "local"
+    workers: int | None = None
+    """Processes that answer; None is this one, with Ray one for every GPU."""
+    ray_address: str | None = None
+    """Of a Ray cluster that runs already; None starts one here."""
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,8 @@ from lladav_eval import prompts
 from lladav_eval.adapters.replay import ReplayAnswerer
 from lladav_eval.data.table import Table
 from lladav_eval.errors import EvalError
+from lladav_eval.loading import load
 from lladav_eval.media import open_image
-from lladav_eval.pipeline import load
 from lladav_eval.processing.video import sample_video
 from lladav_eval.records import Generation, TraceStep
 from lladav_eval.runs.journal import Journal, Record, _checksum, encode

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 import torch
 
+from lladav_eval import batching
 from lladav_eval.batching import answer_in_halves, peak_memory, watch_memory
 from lladav_eval.errors import EnvironmentError_, SampleError
 from lladav_eval.records import Generation
@@ -64,6 +68,26 @@ def test_everything_else_is_raised(error: Exception) -> None:
         answer_in_halves(range(3), run, CPU)
 
 
-def test_the_cpu_has_no_peak() -> None:
-    watch_memory(CPU)
-    assert peak_memory(CPU) is None
+@pytest.mark.skipif(not batching._can_watch_resident(), reason="this system can't reset a process's peak memory")
+def test_the_peak_on_the_cpu_is_that_of_the_last_watch() -> None:
+    code = (
+        "import torch; from lladav_eval.batching import peak_memory, watch_memory\n"
+        "cpu = torch.device('cpu'); peaks = []\n"
+        "for size in (0, 300, 0):\n"
+        "    watch_memory(cpu); torch.ones(max(1, size * 2**18)); peaks.append(peak_memory(cpu) / 2**20)\n"
+        "print(*peaks)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    before, large, after = map(float, out.split())
+    assert before + 250 < large < before + 400
+    assert after < large - 250
+
+
+def test_where_the_peak_cant_be_reset_it_is_unknown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(batching, "_CLEAR_REFS", tmp_path / "nowhere" / "clear_refs")
+    batching._can_watch_resident.cache_clear()
+    try:
+        watch_memory(CPU)
+        assert peak_memory(CPU) is None
+    finally:
+        batching._can_watch_resident.cache_clear()

@@ -16,11 +16,12 @@ import torch
 
 from lladav_eval.adapters.hf_decoding import Chooser, Watch, cut
 from lladav_eval.adapters.hf_flops import Sizes
-from lladav_eval.adapters.hf_inputs import Asked, ask, has_video_path, template_of, tensors
+from lladav_eval.adapters.hf_inputs import Asked, ask, has_video_path, tensors
+from lladav_eval.adapters.hf_modes import BY_SWITCH, NO_MODES, modes_of, template_of
 from lladav_eval.batching import answer_in_halves, peak_memory, watch_memory
 from lladav_eval.errors import CheckpointError, SampleError, SettingError, one_line, past_time
+from lladav_eval.loading import choose_device, choose_dtype
 from lladav_eval.model.checkpoint import checkpoint_hash, find_checkpoint
-from lladav_eval.pipeline import choose_device, choose_dtype
 from lladav_eval.records import Generation, Question, SamplingParams, answer_text
 
 _FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
@@ -29,6 +30,9 @@ _FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
 
 class HfAnswerer:
     """A transformers model as the run loop sees it. Make one with ``load_hf``."""
+
+    takes_video = True
+    """Whether the model reads videos, should its processor do so."""
 
     def __init__(
         self,
@@ -45,6 +49,7 @@ class HfAnswerer:
         self.name = name
         self.batch_size = batch_size
         self.time_limit = time_limit
+        self.modes = modes_of(name, model.config, processor)
         self.sizes = Sizes.of(model)
         self.eos_ids = _eos_ids(model, processor.tokenizer)
         self.weights_hash = checkpoint_hash(directory, _FILES)
@@ -60,7 +65,8 @@ class HfAnswerer:
         import transformers
 
         dtype = str(self.model.dtype).removeprefix("torch.")
-        return f"hf/{self.weights_hash}/{dtype}/transformers-{transformers.__version__}"
+        told = "" if self.modes in (NO_MODES, BY_SWITCH) else f"/{self.modes.name}"  # not told by the files alone
+        return f"hf/{self.weights_hash}/{dtype}/transformers-{transformers.__version__}{told}"
 
     def description(self) -> dict[str, Any]:
         """For the run's manifest."""
@@ -72,8 +78,8 @@ class HfAnswerer:
             "parameters": sum(weight.numel() for weight in self.model.parameters()),
             "dtype": str(self.model.dtype).removeprefix("torch."),
             "device": str(self.device),
-            "video": "video" if has_video_path(self.processor) else "images",
-            "think_modes": "enable_thinking" in template_of(self.processor),
+            "video": "video" if self.takes_video and has_video_path(self.processor) else "images",
+            "think_modes": self.modes.name,
             "flops": "estimate (adapters/hf_flops.py)",
         }
 
@@ -84,8 +90,10 @@ class HfAnswerer:
             SettingError: if a setting has no meaning for an autoregressive model; before any work.
         """
         for question in questions:
-            _check(question.params)
-        asked = [ask(question.request, self.processor) for question in questions]
+            self.check(question.params)
+        asked = [
+            ask(question.request, self.processor, self.modes, takes_video=self.takes_video) for question in questions
+        ]
         groups: dict[tuple[SamplingParams, tuple[int, bool]], list[int]] = {}
         answers: dict[int, Generation] = {}
         for index, (question, made) in enumerate(zip(questions, asked, strict=True)):
@@ -101,12 +109,19 @@ class HfAnswerer:
                 answers.update(zip(part, generated, strict=True))
         return [answers[index] for index in range(len(questions))]
 
+    def check(self, params: SamplingParams) -> None:
+        """Raise SettingError on settings that mean nothing for this kind of model."""
+        if params.approximate:
+            raise SettingError("cache, threshold and early_commit need a diffusion model: leave them out for this one")
+        if params.cfg_scale or params.suffix:
+            raise SettingError("cfg_scale and suffix need a diffusion model: leave them out for an autoregressive one")
+
     @torch.inference_mode()
     def _run(self, batch: Sequence[Asked], params: SamplingParams) -> list[Generation]:
         """Read one batch's prompts and decode it."""
         prepared = time.perf_counter()
         inputs = tensors(batch, self.processor)
-        self._check_lengths(inputs, params)
+        self.check_length(inputs["input_ids"].shape[1] + params.gen_length)
         started = time.perf_counter()
         watch_memory(self.device)
         inputs = inputs.to(self.device, self.model.dtype)
@@ -180,9 +195,9 @@ class HfAnswerer:
             **costs,
         )
 
-    def _check_lengths(self, inputs: Any, params: SamplingParams) -> None:
+    def check_length(self, length: int) -> None:
+        """Raise SampleError where prompt and answer are longer than the model was made for."""
         most = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
-        length = inputs["input_ids"].shape[1] + params.gen_length
         if most is not None and length > most:
             raise SampleError(
                 f"prompt and answer take {length} positions, the model was made for {most}; "
@@ -251,10 +266,6 @@ def load_hf(
         ) from error
     if getattr(processor, "tokenizer", None) is None:
         raise CheckpointError(f"hf:{name_or_dir}: has no processor for images; is it a text-only model?")
-    if model.config.model_type == "diffusion_gemma":
-        raise CheckpointError(
-            f"hf:{name_or_dir}: DiffusionGemma denoises in its own way, which isn't supported here yet"
-        )
     if model.config.is_encoder_decoder:
         raise CheckpointError(f"hf:{name_or_dir}: is an encoder-decoder; only decoder models can be asked here")
     template_of(processor)
@@ -262,11 +273,16 @@ def load_hf(
     tokenizer.padding_side = "left"
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
+    model, name = model.to(target).eval(), f"hf:{name_or_dir}"
+    if model.config.model_type == "diffusion_gemma":
+        from lladav_eval.adapters.hf_diffusion import DiffusionGemmaAnswerer
+
+        return DiffusionGemmaAnswerer(model, processor, directory, name)
     eos = sorted(_eos_ids(model, tokenizer))
     model.generation_config = library.GenerationConfig(
         do_sample=False, use_cache=True, eos_token_id=eos, pad_token_id=tokenizer.pad_token_id
     )
-    return HfAnswerer(model.to(target).eval(), processor, directory, f"hf:{name_or_dir}", batch_size, time_limit)
+    return HfAnswerer(model, processor, directory, name, batch_size, time_limit)
 
 
 def _eos_ids(model: Any, tokenizer: Any) -> set[int]:
@@ -277,10 +293,3 @@ def _eos_ids(model: Any, tokenizer: Any) -> set[int]:
     if ids is None:
         raise CheckpointError("neither generation_config.json nor the tokenizer names a token that ends an answer")
     return {int(token) for token in (ids if isinstance(ids, list | tuple) else [ids])}
-
-
-def _check(params: SamplingParams) -> None:
-    if params.approximate:
-        raise SettingError("cache, threshold and early_commit need a diffusion model: leave them out for this one")
-    if params.cfg_scale or params.suffix:
-        raise SettingError("cfg_scale and suffix need a diffusion model: leave them out for an autoregressive one")

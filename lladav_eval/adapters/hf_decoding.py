@@ -25,7 +25,7 @@ class Chooser(LogitsProcessor):
 
     def __init__(self, params: SamplingParams, prompts: Sequence[str]) -> None:
         self.temperature = params.temperature
-        self.generators = [torch.Generator().manual_seed(_seed(params.seed, prompt)) for prompt in prompts]
+        self.generators = [torch.Generator().manual_seed(prompt_seed(params.seed, prompt)) for prompt in prompts]
         self.broken: set[int] = set()
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
@@ -109,6 +109,7 @@ def cut(text: str, stops: Sequence[str]) -> str:
     return text[: min((text.find(stop) for stop in stops if stop in text), default=len(text))]
 
 
-def _seed(seed: int, prompt: str) -> int:
+def prompt_seed(seed: int, prompt: str) -> int:
+    """Seed of a sample's own generator, from the run's seed and the prompt."""
     digest = hashlib.blake2b(f"{seed}\0{prompt}".encode(), digest_size=8)
     return int.from_bytes(digest.digest(), "big") >> 1

@@ -12,6 +12,7 @@ and sliding windows are counted as if they were whole, so this is an estimate; f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +43,7 @@ class Sizes:
         embedding = model.get_input_embeddings().weight
         head = model.get_output_embeddings().weight
         experts = getattr(config, "num_experts", None) or getattr(config, "num_local_experts", None)
-        used = getattr(config, "num_experts_per_tok", None)
+        used = getattr(config, "num_experts_per_tok", None) or getattr(config, "top_k_experts", None)
         layers = vision = 0.0
         for name, weight in model.named_parameters():
             if weight is embedding or weight is head or weight.ndim < 2:  # norms and biases multiply no matrices
@@ -70,6 +71,22 @@ class Sizes:
         seen = prompt * prompt + later * prompt + later * (later + 1) / 2
         positions = 2 * (prompt + later) * self.layers + 2 * passes * self.head
         return positions + 4 * self.attention * seen + 2 * self.vision * patches
+
+    def canvas_flops(self, prompt: int, canvas: int, steps: Sequence[int], patches: float) -> float:
+        """One sample of a model that denoises canvases of ``canvas`` positions, one after the other (DiffusionGemma).
+
+        Before each canvas it reads what is new, the prompt or the canvas before, without logits. Each of ``steps``, the
+        denoising passes of each canvas, computes the canvas with its logits; all but the first of a canvas also mix the
+        embeddings by the last logits, which takes as much as the head.
+        """
+        total = 2 * self.vision * patches
+        for number, passes in enumerate(steps):
+            before = prompt + number * canvas
+            read = canvas if number else prompt
+            total += 2 * read * self.layers + 4 * self.attention * read * before
+            total += passes * (2 * canvas * self.layers + 4 * self.attention * canvas * (before + canvas))
+            total += (2 * passes - 1) * 2 * canvas * self.head
+        return total
 
 
 def _values_per_patch(vision: Any) -> int:

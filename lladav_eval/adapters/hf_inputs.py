@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from lladav_eval.adapters.hf_modes import NO_MODES, Modes, template_of
 from lladav_eval.adapters.parts import content_of, media_of
-from lladav_eval.errors import CheckpointError, SampleError, one_line
+from lladav_eval.errors import SampleError, one_line
 from lladav_eval.processing.decoding import SampledVideo
 from lladav_eval.records import Request
 
@@ -43,35 +44,24 @@ def has_video_path(processor: Any) -> bool:
     return getattr(processor, "video_processor", None) is not None and "video" in template_of(processor)
 
 
-def template_of(processor: Any) -> str:
-    """The chat template. Raises CheckpointError if there is none."""
-    template = getattr(processor, "chat_template", None) or getattr(processor.tokenizer, "chat_template", None)
-    if isinstance(template, dict):
-        template = template.get("default")
-    if not isinstance(template, str):
-        raise CheckpointError("the model has no chat template, so nothing says how to ask it; take its chat version")
-    return template
+def ask(request: Request, processor: Any, modes: Modes = NO_MODES, *, takes_video: bool = True) -> Asked:
+    """Open the media and render the prompt; a request for which that fails carries the reason.
 
-
-def ask(request: Request, processor: Any) -> Asked:
-    """Open the media and render the prompt; a request for which that fails carries the reason."""
+    ``takes_video``: whether the model has a video path, should its processor have one.
+    """
     started = time.perf_counter()
     try:
-        images, video = media_of(request, has_video_path(processor))
+        images, video = media_of(request, takes_video and has_video_path(processor))
         shown = time.perf_counter() - started
         content, order = content_of(request, len(images), video is not None)
-        text = _render(content, request, processor)
+        text = _render(modes.messages(content, request.mode), processor, modes.variables(request.mode))
         return Asked(request, text, tuple(images[index] for index in order), video, shown)
     except SampleError as error:
         return Asked(request, error=str(error))
 
 
-def _render(content: list[dict[str, str]], request: Request, processor: Any) -> str:
-    """The prompt's text. Think modes go to templates that have a switch for them; other families have no such mode."""
-    variables = {}
-    if request.mode is not None and "enable_thinking" in template_of(processor):
-        variables["enable_thinking"] = request.mode == "think"
-    messages = [{"role": "user", "content": content}]
+def _render(messages: list[dict[str, Any]], processor: Any, variables: dict[str, bool]) -> str:
+    """The prompt's text."""
     try:
         return str(processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False, **variables))
     except Exception as error:  # templates raise what they like

@@ -20,14 +20,20 @@ AVAILABLE = {
     "hf:NAME_OR_DIR": (
         "image-text-to-text model of transformers; tried on tiny random weights with real processors: Qwen2-VL, "
         "Qwen2.5-VL, Qwen3-VL, LLaVA-OneVision, LLaVA-NeXT (LLaMA-3), SmolVLM, Gemma 3; not tried: published weights, "
-        "every other family; refused: DiffusionGemma, which denoises with a generate of its own"
+        "every other family"
+    ),
+    "hf:google/diffusiongemma-26B-A4B-it": (
+        "DiffusionGemma, a diffusion model, by its own generate; tried: a tiny random one; not tried: these weights"
     ),
     "openai:MODEL@URL": "OpenAI-compatible endpoint (vLLM, hosted...), key from $OPENAI_API_KEY; tried: a toy server",
     "lmms:NAME[,key=value...]": (
-        "model registered by lmms-eval 0.7; tried: dummy, from_log, lladav (simple) and a small chat model; "
-        "not tried: everything that needs weights"
+        "model registered by lmms-eval 0.7; tried: dummy, from_log, lladav, a small chat model, and on tiny random "
+        "weights qwen2_vl, qwen2_5_vl, qwen3_vl, gemma3, llava_hf; not tried: published weights, every other"
     ),
-    "lmms:mmada": "MMaDA, a diffusion model (lmms-eval); not tried: needs its authors' repository and 8B weights",
+    "lmms:mmada": (
+        "MMaDA, the one diffusion model of lmms-eval 0.7 that answers questions; tried: that it says what it lacks; "
+        "not tried: answering, which needs its authors' repository and 8B weights"
+    ),
     "replay:FILE": "recorded answers, one JSON object a line: doc_id, prediction, and task if there are several",
 }
 """What ``lladav-eval models`` lists: how to name it, what it is, what was tried."""
@@ -72,8 +78,9 @@ class LladavAnswerer:
         answers: dict[int, Generation] = {}
         for params, members in by_params.items():
             requests = [questions[index].request for index in members]
-            limit: dict[str, Any] = {} if self.time_limit is None else {"time_limit": self.time_limit}
-            generated = self.model.generate(requests, params, batch_size=self.batch_size, trace=self.trace, **limit)
+            generated = self.model.generate(
+                requests, params, batch_size=self.batch_size, trace=self.trace, time_limit=self.time_limit
+            )
             answers.update(zip(members, generated, strict=True))
         return [answers[index] for index in range(len(questions))]
 
@@ -105,9 +112,14 @@ def resolve_model(
     """
     prefix, colon, rest = name.partition(":")
     if not colon or prefix not in PREFIXES:
-        from lladav_eval.pipeline import load
+        from lladav_eval.loading import load
 
-        return LladavAnswerer(load(name, device, dtype, offline=offline), batch_size, trace, time_limit)
+        model = load(name, device, dtype, offline=offline)
+        if time_limit is not None and model.config.causal:
+            raise SettingError(
+                f"--time-limit: {name} is autoregressive and can't be stopped in the middle; leave it out"
+            )
+        return LladavAnswerer(model, batch_size, trace, time_limit)
     if not rest:
         raise UsageError(f"--model {name}: say which; {prefix} models are named like {_example(prefix)}")
     if trace:

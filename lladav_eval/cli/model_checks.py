@@ -113,7 +113,7 @@ def _room(parameters: int, device: str | None, dtype: str | None) -> Check:
     """Memory for the weights in the number type that a run would choose."""
     import torch
 
-    from lladav_eval.pipeline import choose_device, choose_dtype
+    from lladav_eval.loading import choose_device, choose_dtype
 
     target = choose_device(device)
     precision = choose_dtype(dtype, target)

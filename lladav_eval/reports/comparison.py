@@ -14,8 +14,17 @@ from typing import Any
 from lladav_eval.errors import UsageError
 from lladav_eval.reports.load import RunData
 from lladav_eval.reports.pairing import run_facts, value_of
-from lladav_eval.reports.statistics import Paired, Test, compare_pairs, holm, is_binary, smallest_effect
+from lladav_eval.reports.statistics import (
+    Paired,
+    Test,
+    compare_pairs,
+    holm,
+    is_binary,
+    ratio_of_means,
+    smallest_effect,
+)
 from lladav_eval.scoring.aggregate import interval
+from lladav_eval.scoring.cost import CostCounter, CostSummary
 
 
 @dataclass(frozen=True)
@@ -32,13 +41,15 @@ class Entry:
     low: float
     """Lower end of the 95 % interval of the score."""
     high: float
-    forward_passes: float
-    """Per sample."""
-    seconds: float
-    """Per sample."""
+    forward_passes: float | None
+    """Per answered sample, as ``seconds``; None where the model doesn't tell."""
+    seconds: float | None
+    samples_per_second: float | None
+    """Answered samples by the sum of their shares of time, media decoding excluded; None of an endpoint, as below."""
     tokens_per_second: float | None
-    """Answer tokens; None where no time was recorded."""
+    """Answer tokens."""
     failed: int
+    cost: CostSummary
 
 
 @dataclass(frozen=True)
@@ -58,6 +69,22 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class Ratio:
+    """What one run costs on one task, as a multiple of the first: means over the samples that both answered."""
+
+    run: int
+    task: str
+    forward_passes: float | None
+    """None where one of the two doesn't tell, as below."""
+    low: float | None
+    """Lower end of the paired bootstrap interval of the ratio of forward passes."""
+    high: float | None
+    seconds: float | None
+    """Without an interval: the samples of a batch share its time, so they are no independent measurements."""
+    flops: float | None
+
+
+@dataclass(frozen=True)
 class Comparison:
     """The whole comparison."""
 
@@ -66,6 +93,7 @@ class Comparison:
     """One distinct name per run."""
     entries: tuple[Entry, ...]
     pairs: tuple[Pair, ...]
+    ratios: tuple[Ratio, ...]
     notes: tuple[str, ...]
     """Where the runs' tasks and sample sets differ."""
     alpha: float
@@ -79,8 +107,9 @@ class Comparison:
         """Plain values for ``--json``."""
         return {
             "runs": [{"label": name, **run_facts(run)} for name, run in zip(self.labels, self.runs, strict=True)],
-            "entries": [asdict(entry) for entry in self.entries],
+            "entries": [{**asdict(entry), "cost": entry.cost.as_json()} for entry in self.entries],
             "pairs": [asdict(pair) for pair in self.pairs],
+            "ratios": [asdict(ratio) for ratio in self.ratios],
             "notes": list(self.notes),
             "alpha": self.alpha,
         }
@@ -112,7 +141,8 @@ def compare_runs(
             raw.append((position, task, compare_pairs(values[0], values[position], test, alpha)))
     corrected = holm([paired.p for _, _, paired in raw])
     pairs = tuple(_pair(*item, p, len(raw), alpha) for item, p in zip(raw, corrected, strict=True))
-    return Comparison(tuple(runs), _labels(runs), tuple(entries), pairs, tuple(_notes(runs, common)), alpha)
+    ratios = tuple(_ratio(position, task, common[task], runs, alpha) for position, task, _ in raw)
+    return Comparison(tuple(runs), _labels(runs), tuple(entries), pairs, ratios, tuple(_notes(runs, common)), alpha)
 
 
 def _refuse_other_data(first: RunData, other: RunData) -> None:
@@ -158,7 +188,13 @@ def _entry(
 ) -> Entry:
     samples = [run.samples[task, doc_id] for doc_id in ids]
     low, high, _ = interval(values[position])
-    seconds = math.fsum(sample.seconds for sample in samples)
+    counter = CostCounter()
+    for sample in samples:
+        if sample.answered:
+            counter.add(sample.cost)
+    cost = counter.summary()
+    # An endpoint's seconds are latencies of requests that were in flight together: no rate follows from them.
+    seconds = None if run.fingerprint.startswith("openai/") else cost.totals.get("seconds")
     return Entry(
         run=position,
         task=task,
@@ -167,11 +203,32 @@ def _entry(
         score=100 * math.fsum(values[position]) / len(samples),
         low=100 * low,
         high=100 * high,
-        forward_passes=sum(sample.forward_passes for sample in samples) / len(samples),
-        seconds=seconds / len(samples),
-        tokens_per_second=sum(sample.tokens for sample in samples) / seconds if seconds > 0 else None,
+        forward_passes=cost.mean("forward_passes"),
+        seconds=cost.mean("seconds"),
+        samples_per_second=cost.known["seconds"] / seconds if seconds else None,
+        tokens_per_second=sum(sample.tokens for sample in samples) / seconds if seconds else None,
         failed=sum(sample.status == "failed" for sample in samples),
+        cost=cost,
     )
+
+
+def _ratio(position: int, task: str, ids: Sequence[int], runs: Sequence[RunData], alpha: float) -> Ratio:
+    pairs = [(runs[0].samples[task, doc_id], runs[position].samples[task, doc_id]) for doc_id in ids]
+    both = [(first.cost, second.cost) for first, second in pairs if first.answered and second.answered]
+
+    def known(name: str) -> tuple[list[float], list[float]] | None:
+        columns = [[cost[name] for cost in side] for side in zip(*both, strict=True)]
+        numbers = [[value for value in column if value is not None] for column in columns]
+        complete = numbers and all(len(column) == len(both) and sum(column) > 0 for column in numbers)
+        return (numbers[0], numbers[1]) if complete else None
+
+    def ratio(name: str) -> float | None:
+        columns = known(name)
+        return math.fsum(columns[1]) / math.fsum(columns[0]) if columns else None
+
+    passes = known("forward_passes")
+    value, low, high = ratio_of_means(*passes, alpha) if passes else (None, None, None)
+    return Ratio(position, task, value, low, high, ratio("seconds"), ratio("flops"))
 
 
 def _pair(run: int, task: str, paired: Paired, p: float, tests: int, alpha: float) -> Pair:

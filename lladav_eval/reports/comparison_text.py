@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from lladav_eval.reports.comparison import Comparison
+from lladav_eval.reports.cost import COST, EXPLAINED, cost_cells, figure
 from lladav_eval.reports.escape import escape_markdown, printable
 from lladav_eval.reports.regression_text import run_line
 
@@ -13,8 +14,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 QUALITY = (
-    "task", "model", "n", "score", "95 % interval", "failed", "passes/sample", "seconds/sample", "tokens/second",
+    "task", "model", "n", "score", "95 % interval", "failed", "passes/sample", "samples/second", "tokens/second",
 )  # fmt: skip
+COSTS = ("task", "model", *COST)
+RATIOS = ("task", "model", "passes ratio", "interval", "seconds ratio", "FLOP ratio")
 PAIRS = ("task", "model", "difference", "interval", "won", "lost", "tied", "p", "n can show")
 
 
@@ -23,11 +26,41 @@ def quality_rows(comparison: Comparison) -> list[tuple[str, ...]]:
     return [
         (
             entry.task.removeprefix("lladav_"), comparison.labels[entry.run], str(entry.n), f"{entry.score:.1f}",
-            f"{entry.low:.1f} to {entry.high:.1f}", str(entry.failed), f"{entry.forward_passes:.1f}",
-            f"{entry.seconds:.3g}", "-" if entry.tokens_per_second is None else f"{entry.tokens_per_second:.3g}",
+            f"{entry.low:.1f} to {entry.high:.1f}", str(entry.failed), figure(entry.forward_passes, ".1f"),
+            figure(entry.samples_per_second), figure(entry.tokens_per_second),
         )
         for entry in comparison.entries
     ]  # fmt: skip
+
+
+def cost_rows(comparison: Comparison) -> list[tuple[str, ...]]:
+    """The rest of the cost, in the order of COSTS."""
+    return [
+        (entry.task.removeprefix("lladav_"), comparison.labels[entry.run], *cost_cells(entry.cost))
+        for entry in comparison.entries
+    ]
+
+
+def ratio_rows(comparison: Comparison) -> list[tuple[str, ...]]:
+    """Each run's cost as a multiple of the first's, in the order of RATIOS."""
+    return [
+        (
+            ratio.task.removeprefix("lladav_"), comparison.labels[ratio.run], figure(ratio.forward_passes, ".2f"),
+            "-" if ratio.low is None else f"{ratio.low:.2f} to {ratio.high:.2f}", figure(ratio.seconds, ".2f"),
+            figure(ratio.flops, ".2f"),
+        )
+        for ratio in comparison.ratios
+    ]  # fmt: skip
+
+
+def _tables(comparison: Comparison) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
+    """Columns and rows of every table."""
+    return [
+        (QUALITY, quality_rows(comparison)),
+        (PAIRS, pair_rows(comparison)),
+        (COSTS, cost_rows(comparison)),
+        (RATIOS, ratio_rows(comparison)),
+    ]
 
 
 def pair_rows(comparison: Comparison) -> list[tuple[str, ...]]:
@@ -54,16 +87,24 @@ def method_line(comparison: Comparison) -> str:
     )
 
 
+def cost_line(comparison: Comparison) -> str:
+    """How the costs were counted."""
+    return (
+        f"{EXPLAINED} Ratios are to {comparison.labels[0]}, of means over the samples that both answered; "
+        f"{100 * (1 - comparison.alpha):g} % paired bootstrap interval."
+    )
+
+
 def markdown(comparison: Comparison) -> str:
     """A Markdown document."""
     lines = ["# Comparison", ""]
     for label, run in zip(comparison.labels, comparison.runs, strict=True):
         lines.append(f"- {escape_markdown(label)}: {escape_markdown(run_line(run))}")
-    for columns, rows in ((QUALITY, quality_rows(comparison)), (PAIRS, pair_rows(comparison))):
+    for columns, rows in _tables(comparison):
         lines += ["", "| " + " | ".join(columns) + " |"]
         lines += ["|" + "|".join(" --- " if number < 2 else " ---: " for number in range(len(columns))) + "|"]
         lines += ["| " + " | ".join(escape_markdown(cell) for cell in row) + " |" for row in rows]
-    lines += ["", escape_markdown(method_line(comparison)), ""]
+    lines += ["", escape_markdown(method_line(comparison)), "", escape_markdown(cost_line(comparison)), ""]
     lines += [f"- {escape_markdown(note)}" for note in comparison.notes]
     return "\n".join(lines) + "\n"
 
@@ -76,15 +117,17 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     say: Callable[[str], None] = lambda text: console.print(Text(printable(text)), soft_wrap=True)  # noqa: E731
     for label, run in zip(comparison.labels, comparison.runs, strict=True):
         say(f"{label}  =  {run_line(run)}")
-    for columns, rows in ((QUALITY, quality_rows(comparison)), (PAIRS, pair_rows(comparison))):
+    for columns, rows in _tables(comparison):
         table = Table(box=None, padding=(0, 1, 0, 0))
         for number, column in enumerate(columns):
             side: Literal["left", "right"] = "left" if number < 2 else "right"
             title = column.replace(" % ", " %\n").replace("/", "\n/").replace(" can ", "\ncan ")
+            title = title.replace(" ", "\n") if columns in (COSTS, RATIOS) else title
             table.add_column(title, justify=side, no_wrap=number > 1, overflow="fold")
         for row in rows:
             table.add_row(*(Text(printable(cell)) for cell in row))
         console.print(table)
     say(method_line(comparison))
+    say(cost_line(comparison))
     for note in comparison.notes:
         say(f"note: {note}")

@@ -47,6 +47,10 @@ class Fields:
             raise self.wrong(name, "a finite number")
         return float(value)
 
+    def number_or_none(self, name: str) -> float | None:
+        """A finite number; None where the field is null or absent."""
+        return self.number(name) if self.has(name) else None
+
     def text_or_none(self, name: str) -> str | None:
         """Text; None where the field is null or absent."""
         return str(self.get(name, str)) if self.has(name) else None

@@ -16,6 +16,7 @@ from typing import Any
 from lladav_eval.errors import UsageError
 from lladav_eval.reports.fields import Fields
 from lladav_eval.runs.store import RunDirectory, read_json
+from lladav_eval.scoring.cost import NAMES
 
 PREFIX = "lladav_"
 KINDS = ("autoregressive", "diffusion", "hybrid", "unstated")
@@ -48,8 +49,9 @@ class Task:
     scale: str
     """``fraction``: shown on 0-100; ``points``: shown as they are."""
     version: str
-    forward_passes_per_sample: float
-    seconds_per_sample: float
+    forward_passes_per_sample: float | None
+    """Of the answered samples; None where the model doesn't tell."""
+    seconds_per_sample: float | None
     settings: Mapping[str, Any]
     """Generation settings, from the manifest."""
     dataset_path: str
@@ -83,6 +85,13 @@ class Sample:
     seconds: float
     tokens: int
     stop_reason: str
+    cost: Mapping[str, float | None]
+    """By the names of scoring/cost.py; runs of older versions know but forward passes and seconds."""
+
+    @property
+    def answered(self) -> bool:
+        """Whether the model gave an answer; its scoring may have failed all the same."""
+        return self.stop_reason != "failed"
 
     @property
     def identity(self) -> tuple[str, int]:
@@ -189,8 +198,8 @@ def _task(name: str, fields: Fields, facts: Fields) -> Task:
         metrics=metrics,
         scale=scale,
         version=str(fields.value("version")),
-        forward_passes_per_sample=fields.number("forward_passes_per_sample"),
-        seconds_per_sample=fields.number("seconds_per_sample"),
+        forward_passes_per_sample=fields.number_or_none("forward_passes_per_sample"),
+        seconds_per_sample=fields.number_or_none("seconds_per_sample"),
         settings=facts.get("settings", dict),
         dataset_path=facts.get("dataset_path", str),
         dataset_name=facts.text_or_none("dataset_name"),
@@ -252,6 +261,8 @@ def _sample(fields: Fields) -> Sample:
     if status not in STATUSES:
         raise fields.wrong("status", "one of " + ", ".join(STATUSES))
     metrics = fields.inner("metrics")
+    passes, seconds = fields.get("forward_passes", int), fields.number("seconds")
+    more = fields.inner("cost") if fields.has("cost") else Fields({}, fields.path)
     return Sample(
         task=fields.get("task", str),
         doc_id=fields.get("doc_id", int),
@@ -263,8 +274,13 @@ def _sample(fields: Fields) -> Sample:
         error=fields.text_or_none("error"),
         category=fields.text_or_none("category"),
         metrics={name: metrics.number(name) for name in fields.names("metrics")},
-        forward_passes=fields.get("forward_passes", int),
-        seconds=fields.number("seconds"),
+        forward_passes=passes,
+        seconds=seconds,
         tokens=len(fields.get("token_ids", list)),
         stop_reason=fields.get("stop_reason", str),
+        cost={
+            **{name: more.number_or_none(name) for name in NAMES},
+            "forward_passes": passes or None,
+            "seconds": seconds or None,
+        },
     )

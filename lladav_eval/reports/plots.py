@@ -65,7 +65,7 @@ def _facts(comparison: Comparison) -> str:
 def _panel(panel: Any, comparison: Comparison, task: str, axis: str) -> None:
     """One task: each run's score with its interval at its cost."""
     for entry in comparison.entries:
-        if entry.task != task:
+        if entry.task != task or getattr(entry, axis) is None:
             continue
         panel.errorbar(
             getattr(entry, axis),

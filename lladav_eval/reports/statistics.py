@@ -104,6 +104,17 @@ def bootstrap(differences: Sequence[float] | np.ndarray, alpha: float = 0.05) ->
     return float(low), float(high), min(1.0, p)
 
 
+def ratio_of_means(first: Sequence[float], second: Sequence[float], alpha: float = 0.05) -> tuple[float, float, float]:
+    """Mean of second by mean of first, both above 0, and its paired percentile interval: (ratio, low, high)."""
+    pairs, counts = np.unique(np.column_stack([first, second]).astype(float), axis=0, return_counts=True)
+    n = int(counts.sum())
+    generator = np.random.default_rng(SEED)
+    sizes = [min(_CHUNK, RESAMPLES - start) for start in range(0, RESAMPLES, _CHUNK)]
+    sums = np.concatenate([generator.multinomial(n, counts / n, size) @ pairs for size in sizes])
+    low, high = np.quantile(sums[:, 1] / sums[:, 0], [alpha / 2, 1 - alpha / 2])
+    return math.fsum(second) / math.fsum(first), float(low), float(high)
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """p-values corrected for being several, in the order given."""
     if not p_values:

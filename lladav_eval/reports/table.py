@@ -1,13 +1,15 @@
-"""The results table of a run: for the terminal (rich) and as Markdown (table.md), from the content of results.json."""
+"""The results of a run, quality and cost: for the terminal (rich) and as Markdown (table.md), from results.json."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from lladav_eval.reports.cost import COST, EXPLAINED, figure, run_rows
 from lladav_eval.reports.escape import escape_markdown, printable
 
 if TYPE_CHECKING:
+    from rich.console import Group
     from rich.table import Table
 
 COLUMNS = (
@@ -38,38 +40,54 @@ def rows(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
                 str(task["empty"]),
                 f"{metric['value']:.1f}" + ("" if shared else f" {task['headline']}"),
                 "-" if low is None else f"{low:.1f} to {high:.1f}",
-                f"{task['seconds_per_sample']:.3g}",
-                f"{task['forward_passes_per_sample']:.1f}",
+                figure(task["seconds_per_sample"]),
+                figure(task["forward_passes_per_sample"], ".1f"),
             )
         )
     return table
 
 
-def terminal_table(results: Mapping[str, Any]) -> Table:
-    """The table for a rich console; names are shown as plain text, without markup or control characters."""
+def terminal_table(results: Mapping[str, Any]) -> Group:
+    """Both tables for a rich console; names are shown as plain text, without markup or control characters."""
+    from rich.console import Group
+
+    quality = _terminal(header(results), rows(results), _title(results), red=COLUMNS.index("failed"))
+    costs = run_rows(results)
+    return (
+        Group(quality, "", _terminal(("task", *COST), costs, "cost per answered sample")) if costs else Group(quality)
+    )
+
+
+def _terminal(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str, red: int | None = None) -> Table:
+    """``red``: the column shown in red unless it is 0."""
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(_title(results)), title_justify="left", box=None, padding=(0, 1, 0, 0))
-    for number, column in enumerate(header(results)):
-        title = Text(printable(column).replace(" % ", " %\n").replace("/", "\n/"))
-        table.add_column(title, justify="left" if number == 0 else "right", no_wrap=number > 0, overflow="fold")
-    for row in rows(results):
-        style = "red" if row[2] != "0" else ""
-        table.add_row(*(Text(printable(cell), style=style if number == 2 else "") for number, cell in enumerate(row)))
+    table = Table(title=Text(title), title_justify="left", box=None, padding=(0, 1, 0, 0))
+    for number, column in enumerate(columns):
+        shown = printable(column).replace(" % ", " %\n").replace("/", "\n/")
+        heading = shown if red is not None else shown.replace(" ", "\n")
+        table.add_column(Text(heading), justify="left" if number == 0 else "right", no_wrap=number > 0, overflow="fold")
+    for row in rows:
+        styles = ["red" if number == red and cell != "0" else "" for number, cell in enumerate(row)]
+        table.add_row(*(Text(printable(cell), style=style) for cell, style in zip(row, styles, strict=True)))
     return table
 
 
 def markdown_table(results: Mapping[str, Any]) -> str:
     """The same as a Markdown document."""
-    lines = [
-        f"# {escape_markdown(_title(results))}",
-        "",
-        "| " + " | ".join(escape_markdown(column) for column in header(results)) + " |",
-        "|" + "|".join(" --- " if number == 0 else " ---: " for number in range(len(COLUMNS))) + "|",
-    ]
-    lines += ["| " + " | ".join(escape_markdown(cell) for cell in row) + " |" for row in rows(results)]
+    lines = [f"# {escape_markdown(_title(results))}", "", *_markdown(header(results), rows(results))]
+    if costs := run_rows(results):
+        lines += ["", *_markdown(("task", *COST), costs), "", escape_markdown(EXPLAINED)]
     return "\n".join(lines) + "\n"
+
+
+def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [
+        "| " + " | ".join(map(escape_markdown, columns)) + " |",
+        "|" + "|".join(" --- " if number == 0 else " ---: " for number in range(len(columns))) + "|",
+        *("| " + " | ".join(map(escape_markdown, row)) + " |" for row in rows),
+    ]
 
 
 def notes(results: Mapping[str, Any]) -> list[str]:

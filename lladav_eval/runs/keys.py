@@ -19,7 +19,19 @@ from lladav_eval.records import Request, SamplingParams, VideoClip
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_OTHER_CODE = {"cli", "data", "engine", "pocket", "prompts", "reports", "runs", "scoring", "tasks", "errors.py"}
+_OTHER_CODE = {
+    "cli",
+    "data",
+    "engine",
+    "planning",
+    "pocket",
+    "prompts",
+    "reports",
+    "runs",
+    "scoring",
+    "tasks",
+    "errors.py",
+}
 """Parts of the package whose code can't change the answer to a given question; anything new counts until named here.
 
 What the code of prompts, of tasks and of the data room chooses is in the key itself: the text, the decoded pixels of

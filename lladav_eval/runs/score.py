@@ -117,7 +117,8 @@ def score_predictions(
     replies = read_replies(judge_replies, len(rows)) if judge_replies is not None else None
     scores, notes = _scores(scorer, rows, answers, protocol, replies, table)
     metrics, headline = _metrics(scorer, scores, protocol, table)
-    return ScoreReport(task, protocol, count(scores), metrics, headline, table.revision, notes)
+    counts = count(score.status for score in scores)
+    return ScoreReport(task, protocol, counts, metrics, headline, table.revision, notes)
 
 
 def open_benchmark(asked: Benchmark, *, data_dir: Path | None = None, offline: bool = False) -> Table:

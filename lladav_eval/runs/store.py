@@ -32,7 +32,18 @@ DEFAULT_ROOT = Path("results") / "runs"
 def run_id(spec: RunSpec) -> str:
     """A readable name that is the same whenever the same thing is asked, so that a repeated command resumes."""
     facts = asdict(spec)
-    for name in ("batch_size", "device", "offline", "trace", "max_failures", "time_limit"):
+    free = (
+        "batch_size",
+        "device",
+        "offline",
+        "trace",
+        "max_failures",
+        "time_limit",
+        "engine",
+        "workers",
+        "ray_address",
+    )
+    for name in free:
         del facts[name]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
     tasks = "+".join(name.removeprefix("lladav_") for name in spec.tasks)

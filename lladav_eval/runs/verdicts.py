@@ -7,6 +7,7 @@ or None) may stand beside them, and plain lmms-eval passes over them. Without ``
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -19,6 +20,7 @@ from lladav_eval.records import Score
 from lladav_eval.runs.journal import Journal, Record
 from lladav_eval.runs.questions import Plan
 from lladav_eval.scoring.aggregate import count, item_value, summarise
+from lladav_eval.scoring.cost import CostCounter, cost_of
 from lladav_eval.scoring.lmms import results
 from lladav_eval.scoring.registry import get_scorer
 
@@ -126,24 +128,23 @@ class TaskVerdicts:
         self.protocol = protocol
         self._journal = journal
         self._ask = ask
-        self._scores: list[Score] = []
+        self._statuses: Counter[str] = Counter()
         self._items: dict[str, list[Any]] = {name: [] for name in metric_names(plan)}
         self._failed: list[int] = []
         self._waiting = 0
-        self._forward_passes = 0
-        self._seconds = 0.0
+        self._costs = CostCounter()
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """One mapping per sample, in the order of the split."""
         for record, verdict in self._judged():
-            self._scores.append(Score(verdict.score.value, None, verdict.score.status))
+            self._statuses[verdict.score.status] += 1
             if verdict.score.status == "failed":
                 self._failed.append(record.doc_id)
             self._waiting += bool(verdict.score.details.get("needs_judge"))
             for name, item in verdict.items.items():
                 self._items[name].append(item)
-            self._forward_passes += record.generation.forward_passes
-            self._seconds += record.generation.seconds
+            if record.generation.status == "ok":
+                self._costs.add(cost_of(record.generation))
             yield self._row(record, verdict.score)
 
     def _judged(self) -> Iterator[tuple[Record, Verdict]]:
@@ -170,6 +171,7 @@ class TaskVerdicts:
 
     def _row(self, record: Record, score: Score) -> dict[str, Any]:
         generation = record.generation
+        cost = cost_of(generation)
         doc = self.plan.task.eval_docs_no_media[record.doc_id]
         return {
             "task": record.task,
@@ -187,11 +189,13 @@ class TaskVerdicts:
             "forward_passes": generation.forward_passes,
             "stop_reason": generation.stop_reason,
             "seconds": generation.seconds,
+            "cost": {name: value for name, value in cost.items() if name not in ("forward_passes", "seconds")},
         }
 
     def summary(self) -> dict[str, Any]:
         """Counts, metrics and cost of the task; to be called once ``rows`` is used up."""
-        counts = count(self._scores)
+        counts = count(self._statuses)
+        costs = self._costs.summary()
         metrics = {}
         for name, aggregate in self.plan.task.aggregation().items():
             empty_items = partial(self._empty_items, name)
@@ -206,8 +210,9 @@ class TaskVerdicts:
             "metrics": metrics,
             "waiting_for_judge": self._waiting,
             "scale": self.plan.scale,
-            "forward_passes_per_sample": self._forward_passes / counts.n,
-            "seconds_per_sample": self._seconds / counts.n,
+            "forward_passes_per_sample": costs.mean("forward_passes"),
+            "seconds_per_sample": costs.mean("seconds"),
+            "cost": costs.as_json(),
         }
 
     def _headline(self, metrics: dict[str, Any]) -> str:

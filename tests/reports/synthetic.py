@@ -39,6 +39,8 @@ class Sheet:
     data_revision: str | None = None
     seconds: float = 0.5
     forward_passes: int = 4
+    cost: Mapping[str, float] | None = None
+    """Of every answered sample; None writes a run as versions did that recorded none."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +115,10 @@ def _rows(name: str, sheet: Sheet) -> list[dict[str, Any]]:
                 "error": "no picture" if status == "failed" else None,
                 "category": sheet.categories[index] if sheet.categories else None,
                 "metrics": {sheet.metric: value, **{m: v[index] for m, v in sheet.more_metrics.items()}},
-                "token_ids": [1, 2], "forward_passes": sheet.forward_passes, "stop_reason": "length",
+                "token_ids": [1, 2], "forward_passes": sheet.forward_passes,
+                "stop_reason": "failed" if status == "failed" else "length",
                 "seconds": sheet.seconds,
+                **({} if sheet.cost is None else {"cost": dict(sheet.cost)}),
             }
         )  # fmt: skip
     return rows

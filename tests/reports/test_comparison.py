@@ -18,7 +18,7 @@ from rich.console import Console
 from lladav_eval.cli import main
 from lladav_eval.errors import UsageError
 from lladav_eval.reports.comparison import compare_runs
-from lladav_eval.reports.comparison_text import markdown, print_comparison
+from lladav_eval.reports.comparison_text import COSTS, PAIRS, QUALITY, RATIOS, markdown, print_comparison
 from lladav_eval.reports.load import RunData, load_run
 from lladav_eval.reports.plots import plot_comparison
 
@@ -47,6 +47,69 @@ def test_quality_and_cost(tmp_path: Path) -> None:
     assert pair.paired.p == pytest.approx(2 * 5 / 16)
     assert pair.smallest == pytest.approx(60)
     assert "a: steps is 2, 1" in result.notes
+
+
+COST = {"prompt_tokens": 40.0, "output_tokens": 8.0, "flops": 2.5e9, "media_seconds": 0.125, "peak_memory": 3e8}
+
+
+def test_cost_beside_quality_with_paired_ratios(tmp_path: Path) -> None:
+    first = replace(FIRST, cost={**COST, "prefill_seconds": 0.1, "decode_seconds": 0.4})
+    second = replace(SECOND, cost={**COST, "flops": 1e9})
+    result = compare_runs(runs(tmp_path, {"a": first}, {"a": second}))
+    assert [entry.samples_per_second for entry in result.entries] == [2, 4]
+    assert result.entries[0].cost.mean("prompt_tokens") == 40
+    (ratio,) = result.ratios
+    assert (ratio.forward_passes, ratio.low, ratio.high) == (3 / 8, 3 / 8, 3 / 8)  # every sample took the same
+    assert (ratio.seconds, ratio.flops) == (0.5, 0.4)
+    text = markdown(result)
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+    assert rows[2][-3:] == ["8.0", "2", "4"]
+    costs = rows[8:11]
+    assert costs[1][2:] == ["40.0", "8.0", "2.5 G", "0.1", "0.4", "0.625", "300.0 MB"]
+    assert costs[2][2:] == ["40.0", "8.0", "1 G", "-", "-", "0.375", "300.0 MB"]
+    assert rows[-1][2:] == ["0.38", "0.38 to 0.38", "0.50", "0.40"]
+    content = json.loads(json.dumps(result.as_json()))
+    assert content["entries"][0]["cost"]["flops"]["mean"] == 2.5e9
+
+
+def test_failed_samples_cost_nothing_and_distort_no_mean(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "f", {"a": replace(FIRST, statuses={9: "failed"}, cost=COST)}, model="other")
+    samples = path / "samples.jsonl"
+    rows = [json.loads(line) for line in samples.read_text().splitlines()]
+    rows[9].update(forward_passes=0, seconds=0.0, cost=dict.fromkeys(COST))
+    samples.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = compare_runs([load_run(path), *runs(tmp_path, {"a": FIRST})])
+    entry = result.entries[0]
+    assert (entry.n, entry.failed, entry.cost.answered) == (10, 1, 9)
+    assert (entry.forward_passes, entry.seconds, entry.cost.mean("flops")) == (8, 0.5, 2.5e9)
+    assert result.ratios[0].forward_passes == 1
+
+
+def test_models_that_dont_tell_get_dashes_and_no_ratio(tmp_path: Path) -> None:
+    silent = replace(SECOND, forward_passes=0, seconds=0.0)
+    result = compare_runs(runs(tmp_path, {"a": FIRST}, {"a": silent}))
+    assert (result.entries[1].forward_passes, result.entries[1].samples_per_second) == (None, None)
+    assert (result.ratios[0].forward_passes, result.ratios[0].seconds, result.ratios[0].flops) == (None, None, None)
+    assert "| - | - | - |" in markdown(result)
+    assert len(plot_comparison(result, tmp_path / "plots")) == 4
+
+
+def test_no_rate_follows_from_an_endpoints_latencies(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "e", {"a": FIRST}, model="openai:m@http://h", kind="endpoint")
+    results = path / "results.json"
+    results.write_text(results.read_text().replace('"weights-1"', '"openai/m@http://h"'))
+    entry = compare_runs([load_run(path), *runs(tmp_path, {"a": FIRST})]).entries[0]
+    assert (entry.seconds, entry.samples_per_second, entry.tokens_per_second) == (0.5, None, None)
+
+
+def test_runs_written_before_there_was_a_cost_are_compared() -> None:
+    baselines = Path(__file__).resolve().parents[2] / "results" / "baselines"
+    result = compare_runs([load_run(baselines / name) for name in ("pocket", "pocket-ar")])
+    assert all(entry.forward_passes and entry.samples_per_second for entry in result.entries)
+    digits = next(ratio for ratio in result.ratios if ratio.task == "lladav_pocket_digits")
+    assert digits.low is not None
+    assert digits.high is not None
+    assert digits.low < (digits.forward_passes or 0) < digits.high < 1
 
 
 def test_holm_over_all_pairs(tmp_path: Path) -> None:
@@ -115,10 +178,11 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
     assert "\x1b" not in console.file.getvalue()  # type: ignore[attr-defined]
     text = markdown(result)
     page = MarkdownIt("commonmark").enable("table").render(text)
-    assert page.count("<table>") == 2
+    assert page.count("<table>") == 4
     assert not re.search("<(script|a |h2|img|code)", page)
     rows = [line for line in text.splitlines() if line.startswith("|")]
-    assert {line.replace("\\|", "").count("|") for line in rows} == {10}
+    widths = [len(QUALITY) + 1] * 4 + [len(PAIRS) + 1] * 3 + [len(COSTS) + 1] * 4 + [len(RATIOS) + 1] * 3
+    assert [line.replace("\\|", "").count("|") for line in rows] == widths
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

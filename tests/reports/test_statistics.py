@@ -16,6 +16,7 @@ from lladav_eval.reports.statistics import (
     holm,
     is_binary,
     mcnemar_exact,
+    ratio_of_means,
     smallest_effect,
 )
 
@@ -131,3 +132,13 @@ def test_the_smallest_effect_is_just_enough(n: int, alpha: float, tests: int) ->
 def test_nothing_changed() -> None:
     result = compare_pairs([1, 0, 1], [1, 0, 1])
     assert (result.p, result.low, result.high, result.ties) == (1.0, 0.0, 0.0, 3)
+
+
+def test_ratio_of_means_is_paired() -> None:
+    first, second = [2.0, 4.0, 8.0, 2.0] * 25, [1.0, 2.0, 4.0, 1.0] * 25
+    assert ratio_of_means(first, second) == pytest.approx((0.5, 0.5, 0.5))  # each pair has it: nothing is uncertain
+    ratio, low, high = ratio_of_means(first, second[::-1])
+    assert ratio == pytest.approx(0.5)
+    assert low < 0.5 < high
+    assert ratio_of_means(first, second[::-1]) == (ratio, low, high)
+    assert ratio_of_means([2.0], [3.0]) == (1.5, 1.5, 1.5)

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
+from lladav_eval.reports.cost import COST as COSTS
 from lladav_eval.reports.table import COLUMNS, header, markdown_table, terminal_table
 
 TASK = {
@@ -66,3 +67,24 @@ def test_hostile_names_stay_text() -> None:
     assert "[a](b)" not in markdown
     assert len(markdown.splitlines()) == 5
     assert all(line.replace("\\|", "").count("|") == len(COLUMNS) + 1 for line in markdown.splitlines()[2:])
+
+
+COST = {
+    "answered": 37, "forward_passes": None, "prompt_tokens": {"known": 37, "total": 370, "mean": 10},
+    "output_tokens": None, "flops": {"known": 37, "total": 37 * 4e12, "mean": 4e12},
+    "seconds": {"known": 37, "total": 37.0, "mean": 1.0}, "media_seconds": {"known": 37, "total": 7.4, "mean": 0.2},
+    "prefill_seconds": None, "decode_seconds": None, "peak_memory": {"known": 37, "largest": 2_500_000_000},
+}  # fmt: skip
+
+
+def test_what_the_answers_cost_is_shown() -> None:
+    content = results(lladav_toy={**TASK, "cost": COST, "forward_passes_per_sample": None})
+    figures = ["toy", "10.0", "-", "4 T", "-", "-", "1.2", "2.5 GB"]
+    lines = markdown_table(content).splitlines()
+    assert lines[4].strip("| ").split(" | ")[-1] == "-"
+    assert lines[6].strip("| ").split(" | ") == ["task", *COSTS]
+    assert lines[8].strip("| ").split(" | ") == figures
+    assert "'-': the model doesn't tell" in lines[10]
+    text = shown(content, width=80)
+    assert text.splitlines()[-1].split() == " ".join(figures).split()
+    assert "cost per answered sample" in text

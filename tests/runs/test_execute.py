@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import pytest
 import toy
 
 from lladav_eval.errors import Interrupted, SettingError, TaskError, TooManyFailures, UsageError
-from lladav_eval.records import RunSpec
+from lladav_eval.records import Generation, Question, RunSpec
 from lladav_eval.runs import tasks as tasks_module
 from lladav_eval.runs.execute import RunResult, allowed_failures, execute
 from lladav_eval.runs.store import RunDirectory
@@ -51,7 +53,7 @@ def without_timings(out: Path) -> dict[str, Any]:
     for record in (*samples, *journal):
         del record["seconds"]
     for task in results["tasks"].values():
-        del task["seconds_per_sample"]
+        del task["seconds_per_sample"], task["cost"]["seconds"]
     del manifest["sessions"]
     return {"samples": samples, "results": results, "manifest": manifest, "journal": journal}
 
@@ -80,6 +82,35 @@ def test_a_run_counts_every_sample_and_leaves_its_files(tmp_path: Path, tasks: P
     assert manifest["packages"]["pillow"]
 
 
+def test_cost_is_written_per_sample_and_per_task_and_failed_samples_dont_count(tmp_path: Path, tasks: Path) -> None:
+    class Costly(toy.ToyModel):
+        def answer(self, questions: Sequence[Question]) -> list[Generation]:
+            return [
+                replace(answer, prompt_tokens=10, flops=1e9, peak_memory=100 + question.doc_id, seconds=2.0)
+                if answer.status == "ok"
+                else answer
+                for question, answer in zip(questions, super().answer(questions), strict=True)
+            ]
+
+    spec = replace(SPEC, max_failures="5")
+    result = go(tmp_path / "run", Costly(fail=frozenset({0, 7}), say={1: "crash the scorer"}), spec)
+    task = result.results["tasks"]["lladav_toy_a"]
+    assert (task["n"], task["failed"]) == (10, 3)  # of which the scorer failed one that the model had answered
+    assert (task["forward_passes_per_sample"], task["seconds_per_sample"]) == (4, 2.0)
+    cost = task["cost"]
+    assert cost["answered"] == 8
+    assert cost["prompt_tokens"] == {"known": 8, "total": 80, "mean": 10}
+    assert cost["seconds"] == {"known": 8, "total": 16.0, "mean": 2.0}
+    assert cost["peak_memory"] == {"known": 8, "largest": 109}
+    assert cost["output_tokens"] is None
+    samples = lines(tmp_path / "run" / "samples.jsonl")
+    assert samples[0]["cost"]["prompt_tokens"] is None
+    assert samples[1]["cost"] == {
+        "prompt_tokens": 10, "output_tokens": None, "flops": 1e9, "media_seconds": None, "prefill_seconds": None,
+        "decode_seconds": None, "peak_memory": 101,
+    }  # fmt: skip
+
+
 def test_a_repeated_run_asks_nothing_again(tmp_path: Path, tasks: Path) -> None:
     go(tmp_path / "run", toy.ToyModel())
     before = without_timings(tmp_path / "run")
@@ -90,8 +121,6 @@ def test_a_repeated_run_asks_nothing_again(tmp_path: Path, tasks: Path) -> None:
 
 
 def test_what_can_change_an_answer_is_asked_again_and_what_cant_is_not(tmp_path: Path, tasks: Path) -> None:
-    from dataclasses import replace
-
     go(tmp_path / "run", toy.ToyModel())
 
     def asked(spec: RunSpec, model: toy.ToyModel | None = None) -> int:
@@ -180,8 +209,6 @@ def test_failed_samples_stay_failed_until_retried(tmp_path: Path, tasks: Path) -
 
 
 def test_more_failures_than_allowed_stop_the_run_resumably(tmp_path: Path, tasks: Path) -> None:
-    from dataclasses import replace
-
     model = toy.ToyModel(fail=frozenset([1]))
     with pytest.raises(TooManyFailures, match=r"1 samples failed \(allowed: 0 of 20\).*resume with: lladav-eval run"):
         go(tmp_path / "run", model, replace(SPEC, max_failures="0"))
