@@ -204,7 +204,6 @@ class _Runs:
     def _loader(self, spec: RunSpec, diffusion: bool) -> Callable[[], Answerer]:
         from lladav_eval.adapters.models import resolve_model
         from lladav_eval.errors import UsageError
-        from lladav_eval.runs.execute import AUTO_BATCH_SIZE
 
         def load() -> Answerer:
             if spec.model not in self._models:
@@ -213,7 +212,7 @@ class _Runs:
                     spec.model,
                     spec.device,
                     spec.dtype,
-                    batch_size=spec.batch_size or AUTO_BATCH_SIZE,
+                    batch_size=spec.batch_size,
                     offline=spec.offline,
                 )
             answerer = self._models[spec.model]
