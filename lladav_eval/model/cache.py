@@ -28,9 +28,9 @@ class LayerStore:
     """What one layer left behind for one sequence."""
 
     keys: Tensor
-    """(L, H, K), rotated."""
+    """(H, L, K), rotated."""
     values: Tensor
-    """(L, H, K)."""
+    """(H, L, K)."""
     attention: Tensor
     """(h, D): outputs at the held positions."""
     feed_forward: Tensor
@@ -48,7 +48,7 @@ class SequenceStore:
         size = config.hidden_size // config.num_attention_heads
 
         def layer() -> LayerStore:
-            keys, values = (like.new_empty(length, config.num_key_value_heads, size) for _ in range(2))
+            keys, values = (like.new_empty(config.num_key_value_heads, length, size) for _ in range(2))
             return LayerStore(keys, values, *(like.new_empty(held, config.hidden_size) for _ in range(2)))
 
         return cls([layer() for _ in range(config.num_hidden_layers)])
@@ -98,6 +98,11 @@ class Part:
         transfers = min(reuse.transfers, len(waiting_rows))
         return cls(store, states.to(device), fresh_rows, needed, held_rows, waiting_rows, transfers, start, outputs)
 
+    @property
+    def whole(self) -> bool:
+        """Whether every position is computed and no output stored."""
+        return not len(self.held) and len(self.fresh) == self.store.layers[0].keys.shape[1]
+
     def positions(self, rows: Tensor) -> Tensor:
         """Positions in the sequence of packed ``rows`` of this part."""
         return self.states[rows - self.start]
@@ -126,6 +131,8 @@ def _run_layer(
 ) -> Tensor:
     """One layer over all states (S, D); rows it neither computes nor holds keep their input."""
     stores = [part.store.layers[index] for part in parts]
+    if not last and all(part.whole for part in parts):
+        return _run_whole(layer, x, rotary, stores)
     normed = layer.input_layernorm(x)
     chosen = _store_keys_and_values(layer, normed, rotary, parts, stores)
     queried = [part.needed if last else part.fresh for part in parts]
@@ -135,6 +142,18 @@ def _run_layer(
     x = _add(x, layer.self_attn.o_proj(mixed), rows, parts, [store.attention for store in stores])
     fed = layer.mlp(layer.post_attention_layernorm(x[rows]))
     return _add(x, fed, rows, parts, [store.feed_forward for store in stores])
+
+
+def _run_whole(layer: Layer, x: Tensor, rotary: tuple[Tensor, Tensor], stores: Sequence[LayerStore]) -> Tensor:
+    """One layer over all positions of all sequences (S, D), as exact mode runs it; keys and values are stored."""
+    q, k, v = layer.project(x, *rotary)
+    lengths = [store.keys.shape[1] for store in stores]
+    mixed = []
+    for store, query, keys, values in zip(stores, *(part.split_with_sizes(lengths) for part in (q, k, v)), strict=True):
+        store.keys.copy_(keys.transpose(0, 1))
+        store.values.copy_(values.transpose(0, 1))
+        mixed.append(_attend_stored(query, store))
+    return layer.after_attention(x, torch.cat(mixed) if len(mixed) > 1 else mixed[0])
 
 
 def _store_keys_and_values(
@@ -154,8 +173,8 @@ def _store_keys_and_values(
         rows = torch.cat((part.fresh, more))
         keys, values = (project(normed[rows]).unflatten(-1, heads) for project in (attention.k_proj, attention.v_proj))
         positions = part.positions(rows)
-        store.keys[positions] = rotate(keys, rotary[0][rows], rotary[1][rows])
-        store.values[positions] = values
+        store.keys[:, positions] = rotate(keys, rotary[0][rows], rotary[1][rows]).transpose(0, 1)
+        store.values[:, positions] = values.transpose(0, 1)
     return chosen
 
 
@@ -164,7 +183,9 @@ def _most_changed(layer: Layer, normed: Tensor, part: Part, store: LayerStore) -
     if not part.transfers:
         return part.waiting[:0]
     values = layer.self_attn.v_proj(normed[part.waiting])
-    similarity = F.cosine_similarity(values, store.values[part.positions(part.waiting)].flatten(1), dim=-1)
+    similarity = F.cosine_similarity(
+        values, store.values[:, part.positions(part.waiting)].transpose(0, 1).flatten(1), dim=-1
+    )
     return part.waiting[least(similarity, part.transfers)]
 
 
@@ -194,9 +215,14 @@ def _attend(
         if not len(query):  # kernels differ in what they make of no queries
             mixed.append(query.flatten(1))
             continue
-        q1, k1, v1 = (tensor.transpose(0, 1)[None] for tensor in (query, store.keys, store.values))
-        mixed.append(kernels.attention(q1, k1, v1)[0].transpose(0, 1).flatten(1))
+        mixed.append(_attend_stored(query, store))
     return torch.cat(mixed)
+
+
+def _attend_stored(query: Tensor, store: LayerStore) -> Tensor:
+    """Mixed values (n, D) of rotated queries (n, heads, K)."""
+    mixed = kernels.attention(query.transpose(0, 1)[None], store.keys[None], store.values[None])
+    return mixed[0].transpose(0, 1).flatten(1)
 
 
 def _add(x: Tensor, new: Tensor, rows: Tensor, parts: Sequence[Part], stored: Sequence[Tensor]) -> Tensor:

@@ -9,8 +9,8 @@ their order, so in the last bits. GPUs and half precision go torch's usual way.
 from __future__ import annotations
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import product
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +19,11 @@ from torch.nn import functional as F
 _WORTH_IT = 15_000_000
 """Multiplications from which on a product goes to oneDNN."""
 _LONG = 512
-"""Queries and keys from which on attention is put together from products here."""
-_QUERIES_AT_ONCE = 192
-"""Most queries of a head whose scores exist at the same time: 3 MB of them at 4,000 keys."""
+"""Queries and keys from which on attention is put together from products here..."""
+_SOME = 64
+"""... and queries, where keys and values lie head by head, as those of a cache do."""
+_QUERIES_AT_ONCE = 256
+"""Most queries of a head whose scores exist at the same time: 4 MB of them at 4,000 keys."""
 _WEIGHT_ROWS_AT_ONCE = 4096
 """oneDNN copies weights into its own order for every product; this bounds the copy of the head's."""
 
@@ -73,7 +75,8 @@ def attention(q: Tensor, k: Tensor, v: Tensor, visible: Tensor | None = None, ca
     ``G`` divides ``H``: each key head serves ``H / G`` neighbouring query heads. ``visible`` (B, 1, N, T) bool limits
     what is attended to, ``causal`` limits it to earlier positions.
     """
-    if visible is None and not causal and uses_fast_kernels(q) and min(q.shape[2], k.shape[2]) >= _LONG:
+    enough = _SOME if k.is_contiguous() and v.is_contiguous() else _LONG
+    if visible is None and not causal and q.shape[2] >= enough and k.shape[2] >= _LONG and uses_fast_kernels(q):
         return _attention_by_products(q, k, v, None)
     grouped = q.shape[1] != k.shape[1]
     return F.scaled_dot_product_attention(q, k, v, attn_mask=visible, is_causal=causal, enable_gqa=grouped)
@@ -92,47 +95,22 @@ def attention_with_sums(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor
 
 
 def _attention_by_products(q: Tensor, k: Tensor, v: Tensor, log_sums: Tensor | None) -> Tensor:
-    """Heads go to as many threads as torch has, each computing alone: products of this size don't share well."""
-    batch, heads, queries, _ = q.shape
+    """Head by head, some queries at a time; fills ``log_sums`` (B, H, N, 1) too."""
+    batch, heads, queries, size = q.shape
     shared = heads // k.shape[1]
-    out = torch.empty(batch, queries, heads, v.shape[-1])
-    tasks = [
-        (
-            q[sequence, head],
-            k[sequence, head // shared],
-            v[sequence, head // shared],
-            out[sequence, :, head],
-            None if log_sums is None else log_sums[sequence, head],
-        )
-        for sequence in range(batch)
-        for head in range(heads)
-    ]
-    threads = torch.get_num_threads()
-    if threads == 1:
-        for task in tasks:
-            _attend_head(*task)
-    else:
-        for done in [_pool(threads).submit(_attend_head, *task) for task in tasks]:
-            done.result()
+    portion = math.ceil(queries / math.ceil(queries / _QUERIES_AT_ONCE))
+    out = q.new_empty(batch, queries, heads, size)
+    for sequence, head in product(range(batch), range(heads)):
+        scaled = (q[sequence, head] * size**-0.5).contiguous()
+        keys = k[sequence, head // shared].contiguous()
+        values = v[sequence, head // shared].t().contiguous()
+        for start in range(0, queries, portion):
+            rows = slice(start, start + portion)
+            scores = _product(scaled[rows], keys, None)
+            weights = torch.softmax(scores, dim=-1)
+            out[sequence, rows, head] = _product(weights, values, None)
+            if log_sums is not None:
+                # The largest weight is exp(largest score - logarithm of the sum): its own logarithm is exact enough.
+                largest = weights.amax(-1, keepdim=True)
+                log_sums[sequence, head, rows] = scores.amax(-1, keepdim=True) - largest.log()
     return out.transpose(1, 2)
-
-
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    """Threads in which torch computes with one thread each."""
-    return ThreadPoolExecutor(threads, "attention", initializer=torch.set_num_threads, initargs=(1,))
-
-
-@torch.inference_mode()
-def _attend_head(q: Tensor, k: Tensor, v: Tensor, out: Tensor, log_sums: Tensor | None) -> None:
-    """Fill ``out`` (N, K) and ``log_sums`` (N, 1) for one head: ``q`` (N, K) attends to ``k`` and ``v`` (T, K)."""
-    portion = math.ceil(len(q) / math.ceil(len(q) / _QUERIES_AT_ONCE))
-    q, k, v = (q * q.shape[-1] ** -0.5).contiguous(), k.contiguous(), v.t().contiguous()
-    for start in range(0, len(q), portion):
-        rows = slice(start, start + portion)
-        scores = _product(q[rows], k, None)
-        weights = torch.softmax(scores, dim=-1)
-        out[rows] = _product(weights, v, None)
-        if log_sums is not None:
-            # The largest weight is exp(largest score - logarithm of the sum): never too small for its own logarithm.
-            log_sums[rows] = scores.amax(-1, keepdim=True) - weights.amax(-1, keepdim=True).log()
