@@ -9,6 +9,8 @@ from lladav_eval.errors import SettingError, UsageError
 from lladav_eval.records import Answerer, Generation, Question, SamplingParams
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lladav_eval.pipeline import LladaV
 
 AVAILABLE = {
@@ -42,14 +44,25 @@ PREFIXES = ("hf", "openai", "lmms", "replay")
 """Kinds of models that aren't a LLaDA-V checkpoint."""
 
 
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+
+
+def tokenizer_hash(directory: Path) -> str:
+    """Hex digest of the files that give token ids their texts, so that a report can tell whether they are the run's."""
+    from lladav_eval.model.checkpoint import checkpoint_hash
+
+    return checkpoint_hash(directory, TOKENIZER_FILES)
+
+
 class LladavAnswerer:
     """A LLaDA-V checkpoint, diffusion or autoregressive twin, as the run loop sees it."""
 
-    def __init__(self, model: LladaV, batch_size: int, trace: bool = False) -> None:
+    def __init__(self, model: LladaV, batch_size: int, trace: bool = False, time_limit: float | None = None) -> None:
         self.model = model
         self.name = model.name
         self.batch_size = batch_size
         self.trace = trace
+        self.time_limit = time_limit
 
     @property
     def fingerprint(self) -> str:
@@ -64,6 +77,7 @@ class LladavAnswerer:
             "name": self.name,
             "kind": "autoregressive" if self.model.config.causal else "diffusion",
             "weights": self.model.weights_hash,
+            "tokenizer": tokenizer_hash(self.model.directory),
             "parameters": parameters,
             "dtype": str(self.model.model.dtype).removeprefix("torch."),
             "device": str(self.model.model.device),
@@ -77,7 +91,9 @@ class LladavAnswerer:
         answers: dict[int, Generation] = {}
         for params, members in by_params.items():
             requests = [questions[index].request for index in members]
-            generated = self.model.generate(requests, params, batch_size=self.batch_size, trace=self.trace)
+            generated = self.model.generate(
+                requests, params, batch_size=self.batch_size, trace=self.trace, time_limit=self.time_limit
+            )
             answers.update(zip(members, generated, strict=True))
         return [answers[index] for index in range(len(questions))]
 
@@ -90,6 +106,7 @@ def resolve_model(
     batch_size: int = 32,
     offline: bool = False,
     trace: bool = False,
+    time_limit: float | None = None,
 ) -> Answerer:
     """Load what ``name`` stands for; its prefix says which kind of model it is.
 
@@ -99,6 +116,8 @@ def resolve_model(
         batch_size: questions answered together; for an endpoint, requests in flight at once.
         offline: never use the network.
         trace: record the denoising steps; of LLaDA-V only.
+        time_limit: most seconds from the start of a sample's batch to its answer; None is no limit. Refused where
+            answers are recorded, or a model of lmms-eval can't be stopped in between.
 
     Raises:
         UsageError: if the name means nothing.
@@ -108,7 +127,12 @@ def resolve_model(
     if not colon or prefix not in PREFIXES:
         from lladav_eval.loading import load
 
-        return LladavAnswerer(load(name, device, dtype, offline=offline), batch_size, trace)
+        model = load(name, device, dtype, offline=offline)
+        if time_limit is not None and model.config.causal:
+            raise SettingError(
+                f"--time-limit: {name} is autoregressive and can't be stopped in the middle; leave it out"
+            )
+        return LladavAnswerer(model, batch_size, trace, time_limit)
     if not rest:
         raise UsageError(f"--model {name}: say which; {prefix} models are named like {_example(prefix)}")
     if trace:
@@ -116,9 +140,11 @@ def resolve_model(
     if prefix == "hf":
         from lladav_eval.adapters.autoregressive import load_hf
 
-        return load_hf(rest, device, dtype, batch_size=batch_size, offline=offline)
+        return load_hf(rest, device, dtype, batch_size=batch_size, offline=offline, time_limit=time_limit)
     if dtype is not None or (device is not None and prefix != "lmms"):
         raise SettingError(f"--device and --dtype can't be chosen for {prefix}: models; leave them out")
+    if time_limit is not None and prefix != "openai":
+        raise SettingError(f"--time-limit: {prefix}: models can't be stopped in the middle of an answer; leave it out")
     if prefix == "lmms":
         from lladav_eval.adapters.registered import load_registered
 
@@ -132,7 +158,7 @@ def resolve_model(
     from lladav_eval.adapters.chat_client import Endpoint
     from lladav_eval.adapters.endpoint import EndpointAnswerer
 
-    return EndpointAnswerer(Endpoint.parse(rest), concurrency=batch_size)
+    return EndpointAnswerer(Endpoint.parse(rest), concurrency=batch_size, time_limit=time_limit)
 
 
 def _example(prefix: str) -> str:

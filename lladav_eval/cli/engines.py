@@ -31,7 +31,13 @@ def _load(spec: RunSpec, batch_size: int, code: str) -> Answerer:
     from lladav_eval.adapters.models import resolve_model
 
     return resolve_model(
-        spec.model, spec.device, spec.dtype, batch_size=batch_size, offline=spec.offline, trace=spec.trace
+        spec.model,
+        spec.device,
+        spec.dtype,
+        batch_size=batch_size,
+        offline=spec.offline,
+        trace=spec.trace,
+        time_limit=spec.time_limit,
     )
 
 

@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 import lladav_eval
-from lladav_eval.cli import compare, data, doctor, leaderboard, listing, plan, regress, report, run, score
+from lladav_eval.cli import compare, data, doctor, leaderboard, listing, log, plan, regress, report, run, score, sweep
 from lladav_eval.errors import EvalError
 
 DEBUG_VARIABLE = "LLADAV_EVAL_DEBUG"
@@ -31,7 +31,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (run, plan, score, report, compare, leaderboard, regress, data, listing, doctor):
+for command in (run, plan, score, report, compare, sweep, leaderboard, regress, log, data, listing, doctor):
     command.register(app)
 
 
@@ -88,9 +88,11 @@ def _unforeseen(error: Exception) -> int:
 
 
 def _say(message: str, code: int) -> int:
-    """One line on stderr; the traceback too where ``--debug`` asks for it."""
+    """One line on stderr, without keys; the traceback too where ``--debug`` asks for it."""
+    from lladav_eval.runs.manifest import redact
+
     if os.environ.get(DEBUG_VARIABLE) and sys.exc_info()[1] is not None:
         traceback.print_exc()
     line = "".join(char for char in " ".join(message.split()) if char.isprintable())
-    print(f"error: {line}", file=sys.stderr)
+    print(f"error: {redact(line)}", file=sys.stderr)
     return code
