@@ -51,18 +51,24 @@ def expected(loaded: Callable[[], Answerer], tmp_path_factory: pytest.TempPathFa
     return directory
 
 
-def without_timings(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{name: value for name, value in line.items() if not name.endswith("seconds")} for line in lines]
+def without_measures(value: Any) -> Any:
+    """The same without what is measured rather than answered: times and memory."""
+    if isinstance(value, list):
+        return [without_measures(item) for item in value]
+    if isinstance(value, dict):
+        kept = {name for name in value if not name.endswith("seconds") and name != "peak_memory"}
+        return {name: without_measures(value[name]) for name in value if name in kept}
+    return value
 
 
-def journal(directory: RunDirectory) -> list[dict[str, Any]]:
+def journal(directory: RunDirectory) -> Any:
     """Everything recorded of the answers, in the order of the rows."""
     records = [json.loads(line)["record"] for line in directory.journal.read_text().splitlines()]
-    return sorted(without_timings(records), key=lambda record: (record["task"], record["doc_id"]))
+    return sorted(without_measures(records), key=lambda record: (record["task"], record["doc_id"]))
 
 
-def samples(directory: RunDirectory) -> list[dict[str, Any]]:
-    return without_timings([json.loads(line) for line in directory.samples.read_text().splitlines()])
+def samples(directory: RunDirectory) -> Any:
+    return without_measures([json.loads(line) for line in directory.samples.read_text().splitlines()])
 
 
 def check_same(directory: RunDirectory, expected: RunDirectory) -> None:
