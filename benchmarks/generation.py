@@ -29,7 +29,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,16 @@ class Side:
     asked: list[int]
 
 
+@contextmanager
+def usual_kernels() -> Iterator[None]:
+    """What torch computes with by itself, as the authors' code does; ours takes oneDNN where that is faster."""
+    torch.backends.mkldnn.enabled = False
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.enabled = True
+
+
 def run_plain(model: LladavModel, size: Size, prompt: Tensor, params: SamplingParams, steps: int) -> Side:
     meter = Meter(BoundPrompts(model, [prompt], [torch.zeros(0, size.hidden)]), sys.maxsize)
 
@@ -152,7 +163,7 @@ def run_plain(model: LladavModel, size: Size, prompt: Tensor, params: SamplingPa
         return meter([Query(0, ids, torch.arange(len(ids)))])[0]
 
     start = time.perf_counter()
-    with torch.no_grad():
+    with torch.no_grad(), usual_kernels():
         result = plain_sample(full_logits, prompt.tolist(), params, size.mask_id, size.forbidden_ids, steps_limit=steps)
     seconds = time.perf_counter() - start
     answer = [size.mask_id] * params.gen_length

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lladav_eval.model import kernels
 from lladav_eval.model.config import ModelConfig
 from lladav_eval.model.flops import Work
 from lladav_eval.model.language import Layer, rotary_table, rotate
@@ -194,8 +195,7 @@ def _attend(
             mixed.append(query.flatten(1))
             continue
         q1, k1, v1 = (tensor.transpose(0, 1)[None] for tensor in (query, store.keys, store.values))
-        out = F.scaled_dot_product_attention(q1, k1, v1, enable_gqa=attention.kv_heads != attention.heads)
-        mixed.append(out[0].transpose(0, 1).flatten(1))
+        mixed.append(kernels.attention(q1, k1, v1)[0].transpose(0, 1).flatten(1))
     return torch.cat(mixed)
 
 

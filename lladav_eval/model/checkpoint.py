@@ -12,9 +12,11 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from torch.overrides import TorchFunctionMode
 
 from lladav_eval.errors import CheckpointError, EnvironmentError_, one_line
 from lladav_eval.model.config import ModelConfig
@@ -93,9 +95,8 @@ def load_model(
     """
     if vocabulary > config.vocab_size:
         raise CheckpointError(f"{directory}: the tokenizer has {vocabulary} tokens, config.json {config.vocab_size}")
-    with torch.device("meta"):
-        expected = {name: tuple(tensor.shape) for name, tensor in LladavModel(config).state_dict().items()}
-        model = LladavModel(dataclasses.replace(config, vocab_size=vocabulary))
+    expected = {name: tuple(tensor.shape) for name, tensor in empty_model(config).state_dict().items()}
+    model = empty_model(dataclasses.replace(config, vocab_size=vocabulary))
     shards = _shards(directory)
     rename = our_name if config.text_only else _same_name
     _check_weights(directory, expected, shards, rename)
@@ -105,6 +106,22 @@ def load_model(
     model.load_state_dict(state, strict=True, assign=True)
     model.requires_grad_(False)
     return model.eval()
+
+
+def empty_model(config: ModelConfig) -> LladavModel:
+    """The model without memory for its weights, on torch's meta device."""
+    with torch.device("meta"), _Unfilled():
+        return LladavModel(config)
+
+
+class _Unfilled(TorchFunctionMode):
+    """Skips the initial values of modules: drawing them on the meta device imports torch's compiler, for seconds."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
 
 
 def _shards(directory: Path) -> dict[str, str]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lladav_eval.model.config import ModelConfig, best_resolution
+from lladav_eval.model.kernels import Linear
 from lladav_eval.records import Layout
 
 # The authors' evaluation overwrites the checkpoint's pooling settings with these (llava_onevision_llada.py).
@@ -22,9 +23,9 @@ VIDEO_POOL_STRIDE = 2
 
 def build_projector(config: ModelConfig) -> nn.Sequential:
     """``mlp2x_gelu`` and its relatives: linear layers from the tower's width to the language model's, GELU between."""
-    layers: list[nn.Module] = [nn.Linear(config.vision.hidden_size, config.hidden_size)]
+    layers: list[nn.Module] = [Linear(config.vision.hidden_size, config.hidden_size)]
     for _ in range(1, config.projector_depth):
-        layers += [nn.GELU(), nn.Linear(config.hidden_size, config.hidden_size)]
+        layers += [nn.GELU(), Linear(config.hidden_size, config.hidden_size)]
     return nn.Sequential(*layers)
 
 

@@ -51,6 +51,13 @@ def query_flops(config: ModelConfig, length: int, wanted: int, vocabulary: int) 
     return (config.num_hidden_layers - 1) * layer(length) + last + 2 * wanted * size * vocabulary
 
 
+def kept_flops(config: ModelConfig, prompt: int) -> float:
+    """What one forward pass saves by what the first layer has kept of a prompt (model/first_layer.py)."""
+    size = config.hidden_size
+    keys = size // config.num_attention_heads * config.num_key_value_heads
+    return 2 * prompt * (size * size + 2 * size * keys) + 4 * prompt * prompt * size
+
+
 def tile_flops(config: ModelConfig) -> float:
     """The tower and the connector for one tile or frame."""
     vision = config.vision

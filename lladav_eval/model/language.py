@@ -9,14 +9,19 @@ Source: train/llava/model/language_model/modeling_llada.py of the authors (param
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lladav_eval.model.config import ModelConfig
+from lladav_eval.model.kernels import Linear, attention
+
+PORTION_BYTES = {"cpu": 1 << 20}
+"""Input of a layer that goes through its linear parts at a time, 64 MB on other devices; at least 256 rows."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +143,13 @@ def rotary_table(positions: Tensor, head_size: int, theta: float, dtype: torch.d
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotate (T, H, K) by position; the halves of K are the pairs."""
     first, second = x.chunk(2, dim=-1)
-    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+    if x.dtype != torch.float32 or torch.is_grad_enabled():
+        return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+    out = torch.empty_like(x)  # the same without intermediate tensors
+    new_first, new_second = out.chunk(2, dim=-1)
+    torch.mul(first, cos, out=new_first).addcmul_(second, sin, value=-1)
+    torch.mul(second, cos, out=new_second).addcmul_(first, sin)
+    return out
 
 
 class Attention(nn.Module):
@@ -150,28 +161,28 @@ class Attention(nn.Module):
         self.heads, self.kv_heads = config.num_attention_heads, config.num_key_value_heads
         self.head_size = size // self.heads
         self.causal = config.causal
-        self.q_proj = nn.Linear(size, self.heads * self.head_size, bias=bias)
-        self.k_proj = nn.Linear(size, self.kv_heads * self.head_size, bias=bias)
-        self.v_proj = nn.Linear(size, self.kv_heads * self.head_size, bias=bias)
-        self.o_proj = nn.Linear(self.heads * self.head_size, size, bias=bias)
+        self.q_proj = Linear(size, self.heads * self.head_size, bias=bias)
+        self.k_proj = Linear(size, self.kv_heads * self.head_size, bias=bias)
+        self.v_proj = Linear(size, self.kv_heads * self.head_size, bias=bias)
+        self.o_proj = Linear(self.heads * self.head_size, size, bias=bias)
 
-    def forward(
-        self, x: Tensor, rotary: tuple[Tensor, Tensor], groups: Sequence[AttentionGroup], wanted: Tensor | None
-    ) -> Tensor:
-        """Attend from rows ``wanted`` (None: all) of ``x`` (T, D) to all rows of their sequence: (N, D)."""
-        cos, sin = rotary
-        source = x if wanted is None else x[wanted]
-        query_cos, query_sin = (cos, sin) if wanted is None else (cos[wanted], sin[wanted])
-        q = rotate(self.q_proj(source).unflatten(-1, (self.heads, self.head_size)), query_cos, query_sin)
+    def queries(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """Rotated queries (N, H, K) of normed ``x`` (N, D)."""
+        return rotate(self.q_proj(x).unflatten(-1, (self.heads, self.head_size)), cos, sin)
+
+    def keys_and_values(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+        """Rotated keys and values (T, G, K) of normed ``x`` (T, D)."""
         k = rotate(self.k_proj(x).unflatten(-1, (self.kv_heads, self.head_size)), cos, sin)
-        v = self.v_proj(x).unflatten(-1, (self.kv_heads, self.head_size))
+        return k, self.v_proj(x).unflatten(-1, (self.kv_heads, self.head_size))
+
+    def mix(self, q: Tensor, k: Tensor, v: Tensor, groups: Sequence[AttentionGroup]) -> Tensor:
+        """Attention of queries (N, H, K) to all keys and values (T, G, K) of their sequence: (N, H K)."""
         if len(groups) == 1 and groups[0].whole:
-            mixed = self._attend(q, k, v, groups[0]).flatten(0, 1)
-        else:
-            mixed = torch.empty_like(q)
-            for group in groups:
-                mixed = mixed.index_put((group.queries,), self._attend(q, k, v, group))
-        return self.o_proj(mixed.flatten(1))
+            return self._attend(q, k, v, groups[0]).flatten(0, 1).flatten(1)
+        mixed = torch.empty_like(q)
+        for group in groups:
+            mixed = mixed.index_put((group.queries,), self._attend(q, k, v, group))
+        return mixed.flatten(1)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, group: AttentionGroup) -> Tensor:
         """(sequences, queries, H, K) for one group of packed (rows, H, K) tensors."""
@@ -181,10 +192,7 @@ class Attention(nn.Module):
         else:
             q = q[group.queries].transpose(1, 2)
             k, v = k[group.keys].transpose(1, 2), v[group.keys].transpose(1, 2)
-        out = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=group.visible, is_causal=self.causal, enable_gqa=self.kv_heads != self.heads
-        )
-        return out.transpose(1, 2)
+        return attention(q, k, v, group.visible, self.causal).transpose(1, 2)
 
 
 class FeedForward(nn.Module):
@@ -192,9 +200,9 @@ class FeedForward(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+        self.gate_proj = Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.up_proj = Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.down_proj = Linear(config.intermediate_size, config.hidden_size, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         gate = self.gate_proj(x)
@@ -220,13 +228,68 @@ class Layer(nn.Module):
         groups: Sequence[AttentionGroup],
         wanted: Tensor | None = None,
     ) -> Tensor:
-        residual = x if wanted is None else x[wanted]
-        x = residual + self.self_attn(self.input_layernorm(x), rotary, groups, wanted)
-        return x + self.mlp(self.post_attention_layernorm(x))
+        if wanted is None:
+            q, k, v = self.project(x, *rotary)
+        else:
+            k, v = by_portions(self._keys_and_values, x, *rotary)
+            x, table = x[wanted], (rotary[0][wanted], rotary[1][wanted])
+            q = self.self_attn.queries(self.input_layernorm(x), *table)
+        mixed = self.self_attn.mix(q, k, v, groups)
+        del q, k, v
+        return self.after_attention(x, mixed)
+
+    def project(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values (T, heads, K) of the layer's input (T, D)."""
+        q, k, v = by_portions(self._project, x, cos, sin)
+        return q, k, v
+
+    def after_attention(self, x: Tensor, mixed: Tensor) -> Tensor:
+        """The rest of the layer, from its input (N, D) and the mixed values of its heads (N, H K)."""
+        (out,) = by_portions(self._after_attention, x, mixed)
+        return out
+
+    def _project(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, ...]:
+        normed = self.input_layernorm(x)
+        return self.self_attn.queries(normed, cos, sin), *self.self_attn.keys_and_values(normed, cos, sin)
+
+    def _keys_and_values(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, ...]:
+        return self.self_attn.keys_and_values(self.input_layernorm(x), cos, sin)
+
+    def _after_attention(self, x: Tensor, mixed: Tensor) -> tuple[Tensor, ...]:
+        x = x + self.self_attn.o_proj(mixed)
+        return (x + self.mlp(self.post_attention_layernorm(x)),)
+
+
+def by_portions(run: Callable[..., tuple[Tensor, ...]], *inputs: Tensor) -> tuple[Tensor, ...]:
+    """``run(*inputs)``, which treats every row alone, some rows at a time where no gradients are wanted.
+
+    What ``run`` makes on its way to its results then never exists for all rows: that saves memory, and on a CPU time.
+    """
+    rows, device = len(inputs[0]), inputs[0].device.type
+    count = max(256, PORTION_BYTES.get(device, 1 << 26) // (inputs[0][0].numel() * inputs[0].element_size()))
+    if rows <= count or torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return run(*inputs)
+    outputs: list[Tensor] = []
+    for start in range(0, rows, count):
+        results = run(*(tensor[start : start + count] for tensor in inputs))
+        if not outputs:
+            outputs = [result.new_empty(rows, *result.shape[1:]) for result in results]
+        for output, result in zip(outputs, results, strict=True):
+            output[start : start + count] = result
+    return tuple(outputs)
+
+
+RunFirst = Callable[["Layer", Tensor, tuple[Tensor, Tensor]], Tensor]
+"""Another way to run the first layer: (layer, packed embeddings, rotary table) -> its output (T, D)."""
 
 
 def run_layers(
-    layers: Sequence[nn.Module], norm: nn.Module, x: Tensor, layout: PackedLayout, config: ModelConfig
+    layers: Sequence[nn.Module],
+    norm: nn.Module,
+    x: Tensor,
+    layout: PackedLayout,
+    config: ModelConfig,
+    run_first: RunFirst | None = None,
 ) -> Tensor:
     """Hidden states (N, D) at ``layout.outputs`` of packed embeddings ``x`` (T, D).
 
@@ -235,7 +298,10 @@ def run_layers(
     """
     head_size = config.hidden_size // config.num_attention_heads
     rotary = rotary_table(layout.positions, head_size, config.rope_theta, x.dtype)
-    for layer in layers[:-1]:
+    middle = list(layers[:-1])
+    if run_first is not None and middle:
+        x = run_first(cast("Layer", middle.pop(0)), x, rotary)
+    for layer in middle:
         x = layer(x, rotary, layout.all_groups)
     if config.causal:
         x = layers[-1](x, rotary, layout.all_groups)[layout.outputs]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import cast
 
 import torch
@@ -16,8 +17,10 @@ from lladav_eval.errors import SampleError
 from lladav_eval.model.cache import Part, SequenceStore, run_reusing
 from lladav_eval.model.config import ModelConfig
 from lladav_eval.model.connector import build_projector, visual_tokens
-from lladav_eval.model.flops import query_flops, reusing_flops, tile_flops
-from lladav_eval.model.language import Layer, PackedLayout, RMSNorm, run_layers
+from lladav_eval.model.first_layer import FirstLayer
+from lladav_eval.model.flops import kept_flops, query_flops, reusing_flops, tile_flops
+from lladav_eval.model.kernels import Linear
+from lladav_eval.model.language import Layer, PackedLayout, RMSNorm, RunFirst, run_layers
 from lladav_eval.model.vision import VisionTower
 from lladav_eval.records import IMAGE_PLACEHOLDER_ID, Prompt, Query
 
@@ -47,7 +50,7 @@ class LladavModel(nn.Module):
         super().__init__()
         self.config = config
         self.model = Backbone(config)
-        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.lm_head = Linear(config.hidden_size, config.vocab_size, bias=False)
 
     @property
     def device(self) -> torch.device:
@@ -86,9 +89,9 @@ class LladavModel(nn.Module):
         features: Tensor = self.model.mm_projector(self.model.vision_tower(tiles.to(self.device, self.dtype)))
         return features
 
-    def forward(self, embeddings: Tensor, layout: PackedLayout) -> Tensor:
+    def forward(self, embeddings: Tensor, layout: PackedLayout, run_first: RunFirst | None = None) -> Tensor:
         """Final hidden states (N, D) at ``layout.outputs`` of packed embeddings (T, D)."""
-        return run_layers(list(self.model.layers), self.model.norm, embeddings, layout, self.config)
+        return run_layers(list(self.model.layers), self.model.norm, embeddings, layout, self.config, run_first)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits (N, V) in float32."""
@@ -98,7 +101,10 @@ class LladavModel(nn.Module):
 
 @dataclass
 class BoundPrompts:
-    """Prompts whose media have been encoded, ready to be queried: a ``Denoise`` for the sampler."""
+    """Prompts whose media have been encoded, ready to be queried: a ``Denoise`` for the sampler.
+
+    Each has a number, its place in the lists; a prompt that is done can be released, and its number is used again.
+    """
 
     model: LladavModel
     token_ids: list[Tensor]
@@ -109,6 +115,10 @@ class BoundPrompts:
     """Floating-point operations spent on each prompt so far, its media included."""
     stores: dict[tuple[int, bool], SequenceStore] = field(default_factory=dict)
     """What approximate modes keep of each sequence, by prompt and by whether it is the one without prompt."""
+    first_layer: FirstLayer = field(default_factory=FirstLayer)
+    """What exact mode keeps of long prompts."""
+    free: list[int] = field(default_factory=list)
+    """Numbers of released prompts."""
 
     def __post_init__(self) -> None:
         self.flops = self.flops or [0.0] * len(self.token_ids)
@@ -120,29 +130,75 @@ class BoundPrompts:
         Raises:
             SampleError: if a prompt has more or fewer placeholders than media.
         """
-        token_ids, visuals = [], []
+        bound = cls(model, [], [])
+        bound.add(prompts)
+        return bound
+
+    def add(self, prompts: Sequence[Prompt]) -> list[int]:
+        """Encode the media of more prompts, all tiles together; gives their numbers. Raises SampleError as ``bind``."""
+        model = self.model
         empty = torch.zeros(0, model.config.hidden_size, device=model.device, dtype=model.dtype)
-        for prompt, tokens in zip(prompts, model.encode_visuals(prompts), strict=True):
-            token_ids.append(expand_placeholders(prompt.token_ids, [len(medium) for medium in tokens]))
-            visuals.append(torch.cat(tokens) if tokens else empty)
         per_tile = tile_flops(model.config)
-        flops = [per_tile * sum(len(medium) for medium in prompt.pixels) for prompt in prompts]
-        return cls(model, token_ids, visuals, flops)
+        added = [
+            (
+                expand_placeholders(prompt.token_ids, [len(medium) for medium in tokens]),
+                torch.cat(tokens) if tokens else empty,
+                per_tile * sum(len(medium) for medium in prompt.pixels),
+            )
+            for prompt, tokens in zip(prompts, model.encode_visuals(prompts), strict=True)
+        ]
+        return [self._put(*bound) for bound in added]
+
+    def _put(self, token_ids: Tensor, visuals: Tensor, flops: float) -> int:
+        if not self.free:
+            self.token_ids.append(token_ids)
+            self.visuals.append(visuals)
+            self.flops.append(flops)
+            return len(self.token_ids) - 1
+        number = self.free.pop()
+        self.token_ids[number], self.visuals[number], self.flops[number] = token_ids, visuals, flops
+        return number
+
+    def release(self, number: int) -> None:
+        """Forget a prompt and everything kept of it."""
+        self.visuals[number] = self.visuals[number][:0].clone()
+        self.token_ids[number] = self.token_ids[number][:0].clone()
+        self.first_layer.kept.pop(number, None)
+        for unconditional in (False, True):
+            self.stores.pop((number, unconditional), None)
+        self.free.append(number)
 
     def __call__(self, queries: Sequence[Query]) -> list[Tensor]:
         """Logits (n, V) at the asked positions of each query, all queries in one packed forward pass."""
         if queries and queries[0].reuse is not None:
             return self._reusing(queries)
-        vocabulary = self.model.lm_head.out_features
-        for query in queries:
-            self.flops[query.sample] += query_flops(
-                self.model.config, len(query.token_ids), len(query.positions), vocabulary
-            )
-        embeddings = torch.cat([self.embed(query) for query in queries])
-        positions = [query.positions for query in queries]
-        layout = PackedLayout.build([len(query.token_ids) for query in queries], positions, self.model.device)
-        logits = self.model.logits(self.model(embeddings, layout))
+        lengths, positions = [len(query.token_ids) for query in queries], [query.positions for query in queries]
+        run_first = self._first_layer(queries, lengths)
+        self._count(queries, lengths, run_first is not None)
+        embeddings = torch.cat([self.embed(query) for query in queries]) if len(queries) > 1 else self.embed(queries[0])
+        layout = PackedLayout.build(lengths, positions, self.model.device)
+        logits = self.model.logits(self.model(embeddings, layout, run_first))
         return list(logits.split_with_sizes([len(wanted) for wanted in positions]))
+
+    def _first_layer(self, queries: Sequence[Query], lengths: Sequence[int]) -> RunFirst | None:
+        """What runs the first layer if all queries hold their prompts unchanged (guidance masks them); else None."""
+        names = [query.sample for query in queries]
+        prompts = [self.token_ids[name] for name in names]
+        if len(self.model.model.layers) < 2 or not FirstLayer.suits(
+            self.model.lm_head.weight, [len(ids) for ids in prompts], lengths, self.model.config
+        ):
+            return None
+        if not all(torch.equal(query.token_ids[: len(ids)], ids) for query, ids in zip(queries, prompts, strict=True)):
+            return None
+        sequences = list(zip(names, [len(ids) for ids in prompts], lengths, strict=True))
+        return partial(self.first_layer.run, sequences)
+
+    def _count(self, queries: Sequence[Query], lengths: Sequence[int], first_layer: bool) -> None:
+        config, vocabulary = self.model.config, self.model.lm_head.out_features
+        for query, length in zip(queries, lengths, strict=True):
+            self.flops[query.sample] += query_flops(config, length, len(query.positions), vocabulary)
+            if first_layer and query.sample in self.first_layer.kept:
+                self.flops[query.sample] -= kept_flops(config, len(self.token_ids[query.sample]))
 
     def _reusing(self, queries: Sequence[Query]) -> list[Tensor]:
         """The same in an approximate mode: all queries say what is computed."""

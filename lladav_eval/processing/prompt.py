@@ -33,15 +33,8 @@ def prepare(request: Request, tokenizer: ChatTokenizer, config: ModelConfig) -> 
         MediaError: if an image or the video can't be read.
         SampleError: if placeholders written in the text don't fit the media.
     """
-    if request.images and request.video is not None:
-        raise SampleError("the request has images and a video: ask about one kind of media at a time")
+    text, token_ids = prompt_tokens(request, tokenizer, config)
     media = len(request.images) or int(request.video is not None)
-    # Text-only LLaDA is asked without a system message (generate.py in the LLaDA repository).
-    if config.text_only and media:
-        raise SampleError("the checkpoint is a text-only LLaDA: it can't see images or videos")
-    system = None if config.text_only else SYSTEM_MESSAGE
-    text = render_conversation(_question(request, media), tokenizer, system)
-    token_ids = tokenize_with_placeholders(text, tokenizer)
     shown = media_of_placeholders(token_ids.count(IMAGE_PLACEHOLDER_ID), media)
     if request.video is not None:
         frames = frames_to_pixels(_video_frames(request.video, request.num_frames), config)
@@ -58,6 +51,23 @@ def prepare(request: Request, tokenizer: ChatTokenizer, config: ModelConfig) -> 
         tuple(images[index].size for index in shown),
         "anyres" if len(images) == 1 else "pad",
     )
+
+
+def prompt_tokens(request: Request, tokenizer: ChatTokenizer, config: ModelConfig) -> tuple[str, list[int]]:
+    """The rendered prompt and its ids, one placeholder a medium; no medium is opened.
+
+    Raises:
+        SampleError: if the request has media of two kinds, or of a kind that the checkpoint can't see.
+    """
+    if request.images and request.video is not None:
+        raise SampleError("the request has images and a video: ask about one kind of media at a time")
+    media = len(request.images) or int(request.video is not None)
+    # Text-only LLaDA is asked without a system message (generate.py in the LLaDA repository).
+    if config.text_only and media:
+        raise SampleError("the checkpoint is a text-only LLaDA: it can't see images or videos")
+    system = None if config.text_only else SYSTEM_MESSAGE
+    text = render_conversation(_question(request, media), tokenizer, system)
+    return text, tokenize_with_placeholders(text, tokenizer)
 
 
 def stop_strings(request: Request, stop: str | Sequence[str], tokenizer: ChatTokenizer) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ class RejectedLine:
     raw: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Entry:
     key: bytes
     offset: int
@@ -58,11 +58,10 @@ class _Entry:
 
 def encode(record: Record) -> bytes:
     """One journal line, newline included. ASCII only, so that no text of a model can break it."""
-    generation = asdict(replace(record.generation, trace=None))
-    generation["trace"] = None
+    fields = {**vars(record.generation), **vars(record)}  # not asdict, whose deep copies take half of the loop's time
+    del fields["generation"]
     if record.generation.trace is not None:
-        generation["trace"] = [asdict(step) for step in record.generation.trace]
-    fields = {"task": record.task, "doc_id": record.doc_id, "key": record.key, "prompt": record.prompt, **generation}
+        fields["trace"] = [asdict(step) for step in record.generation.trace]
     body = json.dumps(fields, separators=(",", ":"), sort_keys=True).encode("ascii")
     return _HEAD + _checksum(body) + _MIDDLE + body + b"}\n"
 

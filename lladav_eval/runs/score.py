@@ -128,6 +128,7 @@ def score_predictions(
     replies = read_replies(judge_replies, len(rows)) if judge_replies is not None else None
     scores, notes = _scores(scorer, rows, answers, protocol, replies, table)
     metrics, headline = _metrics(scorer, scores, protocol, table)
+    counts = count(score.status for score in scores)
     low_high = None
     if scorer.mean and headline in metrics:
         low, high, _ = interval([score.value for score in scores])
@@ -135,7 +136,7 @@ def score_predictions(
     git = manifest.commit()
     commit = None if git is None else git["commit"] + "+" * git["dirty"]
     return ScoreReport(
-        task, protocol, count(scores), metrics, headline, table.revision, low_high, commit, manifest.now(), notes
+        task, protocol, counts, metrics, headline, table.revision, low_high, commit, manifest.now(), notes
     )
 
 

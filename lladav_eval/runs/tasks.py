@@ -51,7 +51,7 @@ def tasks_dir() -> Path:
     raise EnvironmentError_(f"the task files are missing ({package / 'tasks'}): install lladav_eval again")
 
 
-class _Loader(yaml.SafeLoader):  # type: ignore[misc]
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # in C where PyYAML has it
     """Reads task YAML as data: ``!function a.b`` is text, nothing is imported."""
 
 

@@ -8,6 +8,7 @@ A sample's category comes from its row: ``metadata.category`` of a YAML names a 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -138,7 +139,7 @@ class TaskVerdicts:
         self.protocol = protocol
         self._journal = journal
         self._ask = ask
-        self._scores: list[Score] = []
+        self._statuses: Counter[str] = Counter()
         self._items: dict[str, list[Any]] = {name: [] for name in metric_names(plan)}
         self._failed: list[int] = []
         self._waiting = 0
@@ -147,7 +148,7 @@ class TaskVerdicts:
     def rows(self) -> Iterator[dict[str, Any]]:
         """One mapping per sample, in the order of the split."""
         for record, verdict in self._judged():
-            self._scores.append(Score(verdict.score.value, None, verdict.score.status))
+            self._statuses[verdict.score.status] += 1
             if verdict.score.status == "failed":
                 self._failed.append(record.doc_id)
             self._waiting += bool(verdict.score.details.get("needs_judge"))
@@ -205,7 +206,7 @@ class TaskVerdicts:
 
     def summary(self) -> dict[str, Any]:
         """Counts, metrics and cost of the task; to be called once ``rows`` is used up."""
-        counts = count(self._scores)
+        counts = count(self._statuses)
         costs = self._costs.summary()
         metrics = {}
         for name, aggregate in self.plan.task.aggregation().items():

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-WIDE_ELEMENTS = 1 << 21
-"""Logits widened to float64 at a time (16 MB): 16 rows of the real vocabulary, thousands of a toy's."""
+WIDE_ELEMENTS = 1 << 19
+"""Logits widened to float64 at a time (4 MB): 4 rows of the real vocabulary, thousands of a toy's."""
 
 
 @dataclass(frozen=True)

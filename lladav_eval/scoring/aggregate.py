@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lladav_eval.errors import TaskError
-from lladav_eval.records import Score
 
 Scale = Literal["fraction", "points"]
 """``fraction``: values lie in 0..1 and are shown on 0-100. ``points``: values are shown as they are (MME's sums)."""
@@ -40,9 +39,9 @@ class MetricSummary:
     """How the interval was computed."""
 
 
-def count(scores: Iterable[Score]) -> Counts:
-    """Counts by status. Raises TaskError when there is no sample at all."""
-    kinds = Counter(score.status for score in scores)
+def count(statuses: Iterable[str]) -> Counts:
+    """Counts by ``Score.status``, a Counter included. Raises TaskError when there is no sample at all."""
+    kinds = Counter(statuses)
     n = sum(kinds.values())
     if n == 0:
         raise TaskError("there is no sample to aggregate: the result would be empty")

@@ -27,6 +27,7 @@ LAW: dict[str, set[str]] = {
     "pipeline": {"records", "errors", "batching", "model", "sampling", "processing"},
     "adapters": {"records", "errors", "batching", "settings", "pipeline", "sampling.likelihood", "processing", "model"},
     "runs": {"records", "errors", "approximate", "settings", "scoring", "data", "prompts"},
+    "planning": {"records", "errors", "settings", "model", "processing", "sampling", "runs.questions", "runs.tasks"},
     "engine": {"records", "errors", "runs"},
     "reports": {"records", "errors", "approximate", "scoring.aggregate", "scoring.cost", "runs.store"},
 }
@@ -98,5 +99,24 @@ def test_the_law_is_not_vacuous() -> None:
 @pytest.mark.parametrize("module", ["lladav_eval", "lladav_eval.cli.main", "lladav_eval.adapters.manifest"])
 def test_importing_the_surface_loads_no_heavy_package(module: str) -> None:
     code = f"import {module}, sys; print(sorted({HEAVY!r} & set(sys.modules)))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "[]"
+
+
+def test_loading_and_answering_starts_no_compiler() -> None:
+    """torch._dynamo takes longer to import than the embedded model to answer; transformers isn't needed at all."""
+    code = (
+        "import sys, lladav_eval as l; m = l.load('pocket', device='cpu'); "
+        "a = m.generate([l.Request('List each digit')], l.SamplingParams(2, 2, 2))[0]; "
+        "print(a.status, sorted({'torch._dynamo', 'torch._inductor', 'transformers', 'lmms_eval', 'datasets', 'scipy'} "
+        "& set(sys.modules)))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "ok []"
+
+
+def test_listing_tasks_needs_none_of_the_libraries() -> None:
+    code = "from lladav_eval.runs.tasks import list_tasks; import sys; list_tasks(); "
+    code += f"print(sorted(({HEAVY!r} | {{'numpy', 'PIL', 'scipy'}}) & set(sys.modules)))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "[]"

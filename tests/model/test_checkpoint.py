@@ -16,6 +16,7 @@ from lladav_eval.errors import CheckpointError, EnvironmentError_
 from lladav_eval.model.checkpoint import checkpoint_hash, find_checkpoint, load_model
 from lladav_eval.model.config import ModelConfig, parse_config, read_config
 from lladav_eval.model.lladav import LladavModel
+from lladav_eval.model.official import OFFICIAL_FIELDS
 
 CPU = torch.device("cpu")
 
@@ -41,22 +42,6 @@ FIELDS: dict[str, Any] = {
         "image_size": 8,
         "patch_size": 4,
     },
-}
-
-# The official checkpoint: base config and scripts of the authors (sizes), SigLIP2 named but not described.
-OFFICIAL_FIELDS: dict[str, Any] = {
-    **{name: value for name, value in FIELDS.items() if name != "vision_config"},
-    "hidden_size": 4096,
-    "intermediate_size": 12288,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 32,
-    "vocab_size": 126464,
-    "max_position_embeddings": 16384,
-    "rope_theta": 500000.0,
-    "image_grid_pinpoints": "(1x1),...,(6x6)",
-    "mm_vision_tower": "google/siglip2-so400m-patch14-384",
-    "tokenizer_model_max_length": 16384,
 }
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import tracemalloc
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,16 @@ def test_any_answer_comes_back_as_it_was(text: str, prompt: str, ids: list[int],
     line = encode(Record("täsk", 7, "key", prompt, generation))
     assert line.count(b"\n") == 1
     assert decode(line) == Record("täsk", 7, "key", prompt, generation)
+
+
+@pytest.mark.parametrize("trace", [None, TRACE])
+def test_a_line_holds_every_field_of_the_answer(trace: tuple[TraceStep, ...] | None) -> None:
+    written = Record("task", 3, "k", "Which?", Generation("A", (1, 2), 4, prompt_tokens=7, flops=1e9, trace=trace))
+    fields = asdict(written)
+    fields.update(fields.pop("generation"))
+    assert encode(written)[len(b'{"sum":"0123456789abcdef","record":') : -2] == json.dumps(
+        fields, separators=(",", ":"), sort_keys=True
+    ).encode("ascii")
 
 
 @settings(max_examples=300)
@@ -131,3 +143,23 @@ def test_a_full_disk_is_one_clear_error_and_can_be_resumed(tmp_path: Path, monke
     with Journal(tmp_path / "journal.jsonl") as journal:
         assert len(journal) == 1
         assert len(journal.rejected) == 1
+
+
+def test_memory_grows_by_a_key_and_a_place_per_sample(tmp_path: Path) -> None:
+    """Not by questions and answers: that is what keeps a run of 100,000 samples as small as one of 1,000."""
+    path = tmp_path / "journal.jsonl"
+    with Journal(path) as journal:
+        tracemalloc.start()
+        try:
+            before = tracemalloc.get_traced_memory()[0]
+            for start in range(0, 4000, 100):
+                journal.append([record(doc_id, text="x" * 5000, key="0" * 32) for doc_id in range(start, start + 100)])
+            written = tracemalloc.get_traced_memory()[0] - before
+            reopened = Journal(path)
+            read = tracemalloc.get_traced_memory()[0] - before - written
+        finally:
+            tracemalloc.stop()
+        assert len(journal) == len(reopened) == 4000
+        reopened.__exit__()
+    assert written < 4000 * 600
+    assert read < 4000 * 600

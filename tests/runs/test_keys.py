@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import hashlib
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,18 @@ from lladav_eval.runs.keys import sample_key
 PARAMS = SamplingParams(gen_length=8, block_length=4, steps=8)
 PICTURE = Image.new("RGB", (4, 3), (1, 2, 3))
 REQUEST = Request("What?", (PICTURE,), mode="no_think")
+
+
+def test_a_key_stays_what_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that changes without need makes users compute their answers again."""
+    monkeypatch.setattr(keys, "code_version", lambda: "0123")
+    params = replace(PARAMS, stop=("a", "b"), temperature=0.5, cache="dllm")
+    facts = {
+        "fingerprint": "w", "code": "0123", "text": "What?", "mode": None, "num_frames": 32,
+        "images": [], "video": None, "params": asdict(params),
+    }  # fmt: skip
+    expected = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+    assert sample_key("w", Request("What?"), params) == expected
 
 
 def changed_pixel() -> Image.Image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lladav_eval.errors import TaskError
-from lladav_eval.records import Score
 from lladav_eval.scoring.aggregate import Counts, count, interval, summarise
 
 
@@ -28,8 +28,8 @@ def summary(items: list[Any], failed: int = 0, scale: Any = "fraction", how: Cal
 
 
 def test_counts_add_up() -> None:
-    scores = [Score(1, "a", "scored"), Score(0, None, "unparsed"), Score(0, None, "empty"), Score(0, None, "failed")]
-    assert count([*scores, scores[0]]) == Counts(5, 2, 1, 1, 1)
+    statuses = ["scored", "unparsed", "empty", "failed", "scored"]
+    assert count(statuses) == count(Counter(statuses)) == Counts(5, 2, 1, 1, 1)
     with pytest.raises(TaskError, match="no sample"):
         count([])
 

@@ -1,0 +1,156 @@
+"""The memory estimate against what the allocator really hands out while a batch runs.
+
+Tolerance: the estimate is between 0.9 and 1.25 of the measured peak; ``USABLE`` covers what lies below 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from tiny_checkpoint import write_checkpoint
+from torch.profiler import ProfilerActivity, profile
+
+import lladav_eval
+from lladav_eval import LladaV, Request, SamplingParams
+from lladav_eval.model.lladav import BoundPrompts
+from lladav_eval.model.memory import USABLE, PromptSize, batch_bytes, batch_that_fits, free_bytes, weight_bytes
+from lladav_eval.records import IMAGE_PLACEHOLDER_ID
+
+TEXT = "Which digit is in the picture? "
+
+
+def picture(width: int, height: int) -> Image.Image:
+    return Image.new("RGB", (width, height))
+
+
+REQUESTS = {
+    "text": [Request(TEXT * 12)] * 6,
+    "lengths": [Request(TEXT * count) for count in (4, 9, 12, 12)],
+    "much": [Request(TEXT * 60)] * 9,
+    "tiled": [Request(TEXT, (picture(90, 60),)), Request(TEXT, (picture(90, 90),)), Request(TEXT, (picture(30, 60),))],
+    "several": [Request(TEXT, (picture(90, 60),) * 3)] * 3,
+    "video": [Request(TEXT, video=(picture(32, 32),) * 8, num_frames=8)] * 4,
+}
+SETTINGS = {
+    "short": SamplingParams(16, 16, 2),
+    "long": SamplingParams(128, 128, 2),
+    "guided": SamplingParams(8, 8, 2, cfg_scale=0.5),
+    "noisy": SamplingParams(64, 64, 2, temperature=0.5),
+    "prefix": SamplingParams(16, 8, 4, cache="prefix"),
+    "dllm": SamplingParams(16, 8, 4, cache="dllm"),
+}
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Proportions like the real model's: a feed-forward of three times the hidden size, a narrower tower."""
+    vision = {
+        "hidden_size": 48, "intermediate_size": 160, "num_hidden_layers": 3, "num_attention_heads": 4,
+        "image_size": 32, "patch_size": 4,
+    }  # fmt: skip
+    return write_checkpoint(
+        tmp_path_factory.mktemp("memory"),
+        hidden_size=192,
+        intermediate_size=576,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=4096,
+        vision_config=vision,
+    )
+
+
+def peak(run: Callable[[], object]) -> int:
+    """Most bytes that were allocated at once by what ``run`` does."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        run()
+    events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
+    level = highest = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        level += event.nbytes()
+        highest = max(highest, level)
+    return highest
+
+
+def sizes(model: LladaV, requests: list[Request]) -> list[PromptSize]:
+    prompts = [prepared.prompt for prepared in model._prepare(requests) if prepared.prompt is not None]
+    bound = BoundPrompts.bind(model.model, prompts)
+    return [
+        PromptSize(len(ids), int((ids == IMAGE_PLACEHOLDER_ID).sum()), sum(len(tiles) for tiles in prompt.pixels))
+        for prompt, ids in zip(prompts, bound.token_ids, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("kind", REQUESTS)
+def test_the_estimate_is_near_the_measured_peak(checkpoint: Path, kind: str, dtype: str) -> None:
+    model = lladav_eval.load(checkpoint, device="cpu", dtype=dtype)
+    prepared = model._prepare(REQUESTS[kind])
+    shapes = sizes(model, REQUESTS[kind])
+    ratios = {}
+    for name, params in SETTINGS.items():
+        measured = peak(lambda params=params: model._run(prepared, params, trace=False))  # type: ignore[misc]
+        estimate = batch_bytes(model.config, len(model.tokenizer), shapes, params, model.model.dtype, "cpu")
+        ratios[name] = round(estimate / measured, 2)
+    assert all(0.9 <= ratio <= 1.25 for ratio in ratios.values()), ratios
+
+
+def test_encoding_many_tiles_is_counted(checkpoint: Path) -> None:
+    """Frames whose tokens are few beside the features they are pooled from."""
+    model = lladav_eval.load(checkpoint, device="cpu", dtype="float32")
+    requests = [Request("?", video=(picture(32, 32),) * 40, num_frames=40)] * 3
+    prepared = model._prepare(requests)
+    prompts = [item.prompt for item in prepared if item.prompt is not None]
+    measured = peak(lambda: BoundPrompts.bind(model.model, prompts))
+    from lladav_eval.model.memory import _encoding_bytes
+
+    assert 0.9 <= _encoding_bytes(model.config, sizes(model, requests), torch.float32) / measured <= 1.3
+
+
+def test_the_weights_are_counted_as_loaded(checkpoint: Path) -> None:
+    model = lladav_eval.load(checkpoint, device="cpu", dtype="bfloat16")
+    loaded = sum(tensor.nbytes for tensor in model.model.state_dict().values())
+    assert weight_bytes(model.config, len(model.tokenizer), torch.bfloat16) == loaded
+
+
+def test_the_batch_fills_memory_and_does_not_exceed_it(checkpoint: Path) -> None:
+    model = lladav_eval.load(checkpoint, device="cpu", dtype="float32")
+    request, params, free = REQUESTS["text"][0], SETTINGS["short"], 20_000_000
+    (size,) = sizes(model, [request])
+    vocabulary = len(model.tokenizer)
+    count = batch_that_fits(model.config, vocabulary, size, params, torch.float32, free, device="cpu")
+    assert count > 1
+    prepared = model._prepare([request] * count)
+    measured = peak(lambda: model._run(prepared, params, trace=False))
+    assert 0.8 * USABLE * free < measured <= free
+    one_more = batch_bytes(model.config, vocabulary, [size] * (count + 1), params, torch.float32, "cpu")
+    assert one_more > USABLE * free
+
+
+def test_the_limits_of_the_batch(checkpoint: Path) -> None:
+    model = lladav_eval.load(checkpoint, device="cpu", dtype="float32")
+    size, params = PromptSize(100), SETTINGS["short"]
+    assert batch_that_fits(model.config, 500, size, params, torch.float32, free=1000) == 0
+    assert batch_that_fits(model.config, 500, size, params, torch.float32, free=10**12, most=7) == 7
+
+
+def test_free_memory_is_known_on_cuda_only() -> None:
+    assert free_bytes(torch.device("cpu")) is None
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here: the estimate isn't checked on one")
+def test_the_estimate_on_cuda(checkpoint: Path) -> None:
+    model = lladav_eval.load(checkpoint, device="cuda", dtype="bfloat16")
+    params = SamplingParams(128, 128, 2)
+    requests = [Request(TEXT * 60)] * 64
+    estimate = batch_bytes(model.config, len(model.tokenizer), sizes(model, requests), params, torch.bfloat16)
+    before = torch.cuda.memory_allocated()
+    answers = model.generate(requests, params, batch_size=len(requests))
+    peak_bytes = answers[0].peak_memory
+    assert peak_bytes is not None
+    assert 0.7 <= estimate / (peak_bytes - before) <= 1.3
+    assert (free_bytes(torch.device("cuda")) or 0) > 0

@@ -1,0 +1,152 @@
+"""Time, memory and batch of a workload behave as the stated model of them says."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from lladav_eval.errors import EnvironmentError_, SettingError
+from lladav_eval.model.config import parse_config
+from lladav_eval.model.memory import USABLE, PromptSize, batch_bytes, weight_bytes
+from lladav_eval.model.official import OFFICIAL_FIELDS, OFFICIAL_VOCABULARY
+from lladav_eval.planning import hardware
+from lladav_eval.planning.assumptions import typical
+from lladav_eval.planning.estimate import GOOD_ENOUGH, OPERATIONS_PER_LAYER, SAMPLER_SECONDS, Estimate, estimate
+from lladav_eval.planning.hardware import GIB, TABLE, Hardware
+from lladav_eval.planning.passes import passes
+from lladav_eval.planning.workload import Workload, workload
+from lladav_eval.records import RunSpec, SamplingParams
+from lladav_eval.runs.tasks import list_tasks, read_task
+
+CONFIG = parse_config(OFFICIAL_FIELDS)
+WORK = Workload("task", 100, (PromptSize(3000, 2900, 5), PromptSize(1600, 1500, 2)), SamplingParams(2, 2, 2), False)
+
+
+def planned(device: Hardware = TABLE["a100"], work: Workload = WORK, **more: Any) -> Estimate:
+    return estimate(work, CONFIG, OFFICIAL_VOCABULARY, device, torch.bfloat16, **more)
+
+
+def test_a_batch_takes_what_the_formula_says() -> None:
+    """One like sample, by hand: the larger of computing and moving, and what starting it costs."""
+    work = replace(WORK, rows=1, prompts=(PromptSize(100),), params=SamplingParams(2, 2, 1))
+    device = Hardware("d", tflops=100, tflops_float32=50, bandwidth=1000, memory=80, utilisation=0.4, dispatch=1e-5)
+    (one,) = passes(CONFIG, OFFICIAL_VOCABULARY, 100, work.params)
+    weights = 2 * (32 * (4 * 4096**2 + 3 * 4096 * 12288) + 4096 * OFFICIAL_VOCABULARY)
+    computing, moving = one.flops / (100e12 * 0.4), (weights + 2 * one.elements) / 1e12
+    found = planned(device, work)
+    assert found.seconds == pytest.approx(max(computing, moving) + 32 * OPERATIONS_PER_LAYER * 1e-5 + SAMPLER_SECONDS)
+    assert found.flops == found.flops_per_sample == one.flops
+    assert computing > moving
+    assert found.bound == "compute"
+    slow = planned(replace(device, bandwidth=10), work)
+    assert slow.bound == "bandwidth"
+    assert slow.seconds == pytest.approx(100 * moving + 32 * OPERATIONS_PER_LAYER * 1e-5 + SAMPLER_SECONDS)
+
+
+def test_memory_is_filled_and_not_exceeded() -> None:
+    found = planned(work=replace(WORK, rows=1000))
+    weights = weight_bytes(CONFIG, OFFICIAL_VOCABULARY, torch.bfloat16)
+    assert found.weights_bytes == weights
+    free = TABLE["a100"].memory * GIB - weights
+
+    def needs(batch: int) -> int:
+        longest = [WORK.prompts[0]] * batch
+        return batch_bytes(CONFIG, OFFICIAL_VOCABULARY, longest, WORK.params, torch.bfloat16)
+
+    assert needs(found.batch_limit) <= USABLE * free < needs(found.batch_limit + 1)
+    assert found.memory_bytes == weights + needs(found.batch_size)
+
+
+def test_the_best_batch_is_the_smallest_of_the_fastest() -> None:
+    work = replace(WORK, prompts=(PromptSize(40),), params=SamplingParams(32, 32, 32), rows=256)
+    best = planned(work=work)
+    assert best.seconds is not None
+    others = [planned(work=work, batch_size=size) for size in (1, 2, 4, 8, 16, 32, 64, 128, 256)]
+    fastest = min(other.seconds for other in others if other.seconds is not None)
+    assert best.seconds <= GOOD_ENOUGH * fastest
+    smaller = [other for other in others if other.batch_size < best.batch_size]
+    assert smaller
+    assert all(other.seconds is not None and other.seconds > GOOD_ENOUGH * fastest for other in smaller)
+
+
+def test_what_does_not_fit_is_said() -> None:
+    found = planned(TABLE["rtx3090"])
+    assert found.batch_size > 0
+    wide = estimate(WORK, CONFIG, OFFICIAL_VOCABULARY, TABLE["rtx3090"], torch.float32)
+    assert (wide.batch_size, wide.batch_limit, wide.seconds, wide.bound) == (0, 0, None, None)
+    assert wide.memory_bytes > TABLE["rtx3090"].memory * GIB
+
+
+def test_faster_hardware_is_faster_and_caches_help() -> None:
+    long = replace(WORK, params=SamplingParams(96, 96, 48))
+    times = [planned(TABLE[name], long).seconds for name in ("h100", "a100", "a40")]
+    assert None not in times
+    assert times == sorted(times)  # type: ignore[type-var]
+    cached = planned(work=replace(long, params=SamplingParams(96, 96, 48, cache="prefix")))
+    exact = planned(work=long)
+    assert cached.flops < exact.flops / 10
+    assert cached.approximate
+    assert not exact.approximate
+
+
+def test_a_threshold_is_called_an_upper_bound() -> None:
+    assert planned(work=replace(WORK, params=SamplingParams(16, 16, 16, threshold=0.9))).upper_bound
+    assert not planned().upper_bound
+
+
+def test_hardware_by_name_or_by_numbers() -> None:
+    assert hardware.choose("h100", None, None, None) is TABLE["h100"]
+    own = hardware.choose(None, 10.0, 20.0, 30.0)
+    assert (own.tflops, own.tflops_float32, own.bandwidth, own.memory) == (10, 10, 20, 30)
+    assert hardware.choose("a40", None, None, 12.0).memory == 12
+    with pytest.raises(SettingError, match=r"v100.*h100"):
+        hardware.choose("v100", None, None, None)
+    with pytest.raises(SettingError, match="--gpu"):
+        hardware.choose(None, 10.0, None, 30.0)
+
+
+def test_this_machine_is_measured() -> None:
+    found = hardware.measure(torch.device("cpu"), torch.float32)
+    assert 0.001 < found.peak(torch.float32) / 1e12 < 100
+    assert 0.1 < found.bandwidth < 10_000
+    assert 0 < found.dispatch < 1e-2
+    assert found.memory > 0.1
+
+
+BENCHMARKS = [name for name, entry in sorted(list_tasks().items()) if entry.kind == "task" and "pocket" not in name]
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_every_benchmark_has_an_assumption_of_its_real_size(name: str) -> None:
+    metadata = read_task(name)["metadata"]
+    kind = typical(name, metadata["family"])
+    sizes = [int(text.replace(",", "")) for text in re.findall(r"\d[\d,]{2,}", metadata["description"])]
+    assert not sizes or kind.rows in sizes
+    assert kind.text > 0
+    assert kind.frames or kind.images > 1 or min(kind.size) > 0
+
+
+def test_rows_that_are_not_here_are_assumed_and_it_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.setenv("LLADAV_EVAL_DATA", str(tmp_path))
+    found = workload(RunSpec(tasks=("lladav_mmmu",), model="m", limit=10), "lladav_mmmu", CONFIG, None, 5)
+    assert found.assumed
+    assert found.rows == 10
+    assert found.note is not None
+    assert "900 rows" in found.note
+    assert "not been fetched" in found.note
+    assert found.prompts[0].tiles > 1
+    with pytest.raises(SettingError):
+        workload(RunSpec(tasks=("lladav_mmmu",), model="m", gen=(("steps", "0"),)), "lladav_mmmu", CONFIG, None, 5)
+
+
+def test_nothing_is_assumed_about_a_users_own_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: Any, **__: Any) -> None:
+        raise EnvironmentError_("no rows here")
+
+    monkeypatch.setattr("lladav_eval.planning.workload.load_tasks", missing)
+    with pytest.raises(EnvironmentError_, match="no rows"):
+        workload(RunSpec(tasks=("lladav_pocket_yesno",), model="m"), "lladav_pocket_yesno", CONFIG, None, 5)

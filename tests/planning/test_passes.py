@@ -1,0 +1,104 @@
+"""Operations planned from sizes alone equal those counted while a model runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from tiny_checkpoint import write_checkpoint
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+import lladav_eval
+from lladav_eval import Request, SamplingParams
+from lladav_eval.model.flops import tile_flops
+from lladav_eval.planning.passes import passes
+from lladav_eval.planning.workload import Workload, prompt_size, workload
+from lladav_eval.records import RunSpec
+from lladav_eval.runs.questions import build, plan_task
+from lladav_eval.runs.tasks import load_tasks
+
+REQUESTS = {
+    "text": Request("List each digit"),
+    "tiled": Request("Which digit is in the picture?", (Image.new("RGB", (40, 20)),), mode="no_think"),
+    "several": Request("Which image shows a digit?", (Image.new("RGB", (9, 9)), Image.new("RGB", (30, 10)))),
+    "own placeholders": Request("<image> digit <image>?", (Image.new("RGB", (9, 9)),)),
+    "video": Request("Which way does it move?", video=(Image.new("RGB", (16, 16)),) * 3, num_frames=3),
+}
+SETTINGS = {
+    "short": SamplingParams(2, 2, 2),
+    "blocks": SamplingParams(16, 8, 8),
+    "more steps than positions": SamplingParams(4, 4, 6),
+    "uneven": SamplingParams(10, 5, 6),
+    "guided": SamplingParams(4, 4, 4, cfg_scale=0.5),
+    "suffix": SamplingParams(4, 4, 4, suffix=" digit"),
+    "prefix": SamplingParams(16, 8, 8, cache="prefix:3"),
+    "dual": SamplingParams(16, 8, 8, cache="dual:3"),
+    "dllm": SamplingParams(16, 8, 16, cache="dllm:5,2,0.25"),
+    "dllm guided": SamplingParams(8, 4, 8, cfg_scale=1.0, cache="dllm:3,2,0.5"),
+}
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp("plan"), num_key_value_heads=1)
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize("kind", REQUESTS)
+def test_every_mode_equals_the_run(checkpoint: Path, kind: str, settings: str) -> None:
+    model, params = lladav_eval.load(checkpoint, device="cpu"), SETTINGS[settings]
+    answer = model.generate([REQUESTS[kind]], params)[0]
+    size = prompt_size(REQUESTS[kind], model.config, model.tokenizer, params)
+    planned = passes(model.config, len(model.tokenizer), size.positions, params)
+    assert answer.prompt_tokens == size.positions - len(model.tokenizer.encode(params.suffix) if params.suffix else ())
+    assert answer.stop_reason == "length"
+    assert answer.forward_passes == len(planned) * (2 if params.cfg_scale else 1)
+    total = tile_flops(model.config) * size.tiles + sum(one.flops for one in planned)
+    assert answer.flops == pytest.approx(total, rel=1e-12)
+
+
+def test_a_counted_pass(checkpoint: Path) -> None:
+    """torch's own counter, not ours, on the other side."""
+    model, params = lladav_eval.load(checkpoint, device="cpu"), SamplingParams(8, 8, 4)
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        model.generate([REQUESTS["tiled"]], params)
+    size = prompt_size(REQUESTS["tiled"], model.config, model.tokenizer, params)
+    planned = passes(model.config, len(model.tokenizer), size.positions, params)
+    total = tile_flops(model.config) * size.tiles + sum(one.flops for one in planned)
+    assert counter.get_total_flops() == pytest.approx(total, rel=1e-9)
+
+
+def test_the_twin(tmp_path: Path) -> None:
+    model = lladav_eval.load(write_checkpoint(tmp_path, lladav_eval_causal=True), device="cpu")
+    params = SamplingParams(6, 6, 6)
+    answer = model.generate([REQUESTS["text"]], params)[0]
+    size = prompt_size(REQUESTS["text"], model.config, model.tokenizer, params)
+    planned = passes(model.config, len(model.tokenizer), size.positions, params)
+    assert answer.forward_passes == len(planned) == 6
+    assert answer.flops == pytest.approx(sum(one.flops for one in planned), rel=1e-12)
+
+
+def test_a_threshold_counts_the_most_it_can_take(checkpoint: Path) -> None:
+    model, params = lladav_eval.load(checkpoint, device="cpu"), SamplingParams(8, 8, 2, threshold=1.0)
+    answer = model.generate([REQUESTS["text"]], params)[0]
+    assert answer.forward_passes <= len(passes(model.config, len(model.tokenizer), 30, params)) == 8
+
+
+@pytest.mark.parametrize("task", ["lladav_pocket_yesno", "lladav_pocket_images", "lladav_pocket_video"])
+def test_a_pocket_run(task: str) -> None:
+    """The embedded model on rows of the embedded suite: planned from rows, counted by the run."""
+    spec = RunSpec(tasks=(task,), model="pocket", limit=4)
+    model = lladav_eval.load("pocket", device="cpu")
+    plan = plan_task(task, load_tasks([task])[task], spec)
+    requests = [item.question.request for row in range(4) if (item := build(plan, row, "w")).question is not None]
+    answers = model.generate(requests, plan.settings.params)
+    work: Workload = workload(spec, task, model.config, model.tokenizer, sampled=4)
+    assert (work.rows, work.assumed, work.note) == (4, False, None)
+    assert [prompt.positions for prompt in work.prompts] == [answer.prompt_tokens for answer in answers]
+    for prompt, answer in zip(work.prompts, answers, strict=True):
+        assert answer.forward_passes == work.params.steps, "a stop string cut the answer short: choose another task"
+        planned = passes(model.config, len(model.tokenizer), prompt.positions, work.params)
+        total = tile_flops(model.config) * prompt.tiles + sum(one.flops for one in planned)
+        assert answer.flops == pytest.approx(total, rel=1e-12)
