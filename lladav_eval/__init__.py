@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from lladav_eval.records import Generation, Request, SamplingParams
 
 if TYPE_CHECKING:
-    from lladav_eval.pipeline import LladaV, load
+    from lladav_eval.loading import load
+    from lladav_eval.pipeline import LladaV
 
 __version__ = "0.1.0"
 __all__ = ["Generation", "LladaV", "Request", "SamplingParams", "load"]
@@ -22,7 +23,7 @@ __all__ = ["Generation", "LladaV", "Request", "SamplingParams", "load"]
 def __getattr__(name: str) -> Any:
     """Import what needs torch only when it is asked for, so that ``lladav-eval --help`` stays fast."""
     if name in ("LladaV", "load"):
-        from lladav_eval import pipeline
+        from lladav_eval import loading
 
-        return getattr(pipeline, name)
+        return getattr(loading, name)
     raise AttributeError(f"module 'lladav_eval' has no attribute {name!r}")

@@ -13,6 +13,8 @@ from lladav_eval.errors import SampleError
 from lladav_eval.records import Generation
 
 Item = TypeVar("Item")
+
+OUT_OF_MEMORY = "out of memory with this sample alone; use fewer frames or a device with more memory"
 _CLEAR_REFS, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
 
@@ -37,18 +39,22 @@ def answer_in_halves(
         if len(batch) == 1:
             return [Generation.failure(str(error))]
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         if len(batch) == 1:
-            reason = "out of memory with this sample alone; use fewer frames or a device with more memory"
-            return [Generation.failure(reason)]
-    if device.type == "cuda":  # after the handlers: a traceback keeps the tensors of its frames alive
-        torch.cuda.empty_cache()
+            return [Generation.failure(OUT_OF_MEMORY)]
+    release_memory(device)  # after the handlers: a traceback keeps the tensors of its frames alive
     middle = len(batch) // 2
     return answer_in_halves(batch[:middle], run, device) + answer_in_halves(batch[middle:], run, device)
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def release_memory(device: torch.device) -> None:
+    """Give cached memory back to the device."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
     """CUDA has its own error class; the CPU allocator only words it."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 

@@ -1,7 +1,8 @@
 """The straight line of a sample: Request -> Prompt -> bound model -> tokens -> Generation.
 
-``LladaV.generate`` is the whole flow. The next batch's media are decoded while the model works on this one; a batch
-that doesn't fit in memory is halved; a request that can't be answered becomes a failed Generation with its reason.
+``LladaV.stream`` is the whole flow. The next samples' media are decoded while the model works on these; samples come
+and go between two denoising steps (continuous.py); a request that can't be answered becomes a failed Generation with
+its reason.
 """
 
 from __future__ import annotations
@@ -9,28 +10,35 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain, count, groupby, islice
 from pathlib import Path
 
 import torch
 
 from lladav_eval.batching import answer_in_halves, peak_memory, watch_memory
-from lladav_eval.errors import EnvironmentError_, SampleError, SettingError
-from lladav_eval.model.checkpoint import checkpoint_hash, find_checkpoint, load_model
-from lladav_eval.model.config import ModelConfig, read_config
+from lladav_eval.continuous import Batch, Done, Job, too_long
+from lladav_eval.errors import SampleError, SettingError
+from lladav_eval.model.checkpoint import checkpoint_hash
+from lladav_eval.model.config import ModelConfig
 from lladav_eval.model.lladav import BoundPrompts, LladavModel
+from lladav_eval.model.memory import PromptSize, batch_that_fits, free_bytes
 from lladav_eval.processing.chat import ChatTokenizer
 from lladav_eval.processing.prompt import prepare, stop_strings
 from lladav_eval.records import Denoise, Generation, Prompt, Query, Request, SamplingParams, answer_text
 from lladav_eval.sampling.autoregressive import decode_greedy
 from lladav_eval.sampling.likelihood import LogLikelihood, masked_log_likelihood
-from lladav_eval.sampling.loop import Sampled, SamplingTokens, SeededNoise, sample
+from lladav_eval.sampling.loop import Sampled, SamplingTokens
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 DEFAULT_BATCH_SIZE = 32
+MOST_AT_ONCE = 128
+"""Samples a batch is filled with at most, however much memory there is."""
+PREPARING_THREADS = 4
+"""Threads that prepare media for a GPU; the CPU spares one."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,7 @@ class Prepared:
     """A request and its prompt, or why it has none."""
 
     request: Request
+    params: SamplingParams
     prompt: Prompt | None
     error: str | None = None
     media_seconds: float | None = None
@@ -66,16 +75,18 @@ class LladaV:
         requests: Sequence[Request],
         params: SamplingParams,
         *,
-        batch_size: int = DEFAULT_BATCH_SIZE,
+        batch_size: int | None = DEFAULT_BATCH_SIZE,
         trace: bool = False,
+        time_limit: float | None = None,
     ) -> list[Generation]:
         """Answer requests, in order. The answers don't depend on ``batch_size`` (exactly so in float32).
 
         Args:
             requests: text with images or a video.
             params: settings of the denoising loop; an autoregressive checkpoint uses ``gen_length`` and ``stop``.
-            batch_size: requests per forward pass; halved where memory runs out.
+            batch_size: requests per forward pass, fewer where memory runs out; None fills the device's memory.
             trace: record which positions each step filled, with their confidences.
+            time_limit: seconds after which a sample is given up between two steps; not for autoregressive checkpoints.
 
         Returns:
             One Generation per request; ``status`` is "failed", with the reason, where none could be made.
@@ -83,21 +94,38 @@ class LladaV:
         Raises:
             SettingError: if a setting contradicts the checkpoint; before any work.
         """
-        if batch_size < 1:
+        if batch_size is not None and batch_size < 1:
             raise SettingError(f"batch_size={batch_size}: must be at least 1")
         self._check(params)
-        batches = [requests[start : start + batch_size] for start in range(0, len(requests), batch_size)]
-        answers: list[Generation] = []
-        with ThreadPoolExecutor(max_workers=1) as pool:
-            upcoming = [pool.submit(self._prepare, batch) for batch in batches[:1]]
-            for following in [*batches[1:], None]:
-                if not upcoming:
-                    break
-                prepared = upcoming.pop().result()
-                if following is not None:
-                    upcoming.append(pool.submit(self._prepare, following))
-                answers.extend(self._answer(prepared, params, trace))
-        return answers
+        answers: dict[int, Generation] = {}
+        asked = ((request, params) for request in requests)
+        for finished in self.stream(asked, batch_size=batch_size, trace=trace, time_limit=time_limit):
+            answers.update(finished)
+        return [answers[index] for index in range(len(requests))]
+
+    def stream(
+        self,
+        asked: Iterable[tuple[Request, SamplingParams]],
+        *,
+        batch_size: int | None = DEFAULT_BATCH_SIZE,
+        trace: bool = False,
+        time_limit: float | None = None,
+    ) -> Iterator[list[tuple[int, Generation]]]:
+        """Answer requests as they are finished: (position in the order given, answer), several at a time.
+
+        Requests are drawn as they are needed, a batch ahead, and their media prepared beside the model. Those that
+        follow each other with equal settings share batches, in which a new one takes the place of a finished one.
+        ``batch_size`` None fills the device's memory. The rest is as in ``generate``.
+        """
+        ahead = _Ahead(self, asked, 2 * (batch_size or DEFAULT_BATCH_SIZE))
+        with ahead:
+            for params, group in groupby(ahead, key=lambda item: item[1].params):
+                self._check(params)
+                items = (item for item in group)
+                if self.config.causal:
+                    yield from self._decode(items, params, batch_size or DEFAULT_BATCH_SIZE)
+                else:
+                    yield from self._denoise(items, params, batch_size, trace, time_limit)
 
     def log_likelihood(
         self, requests: Sequence[Request], answers: Sequence[str], *, draws: int = 128, seed: int = 0
@@ -132,60 +160,70 @@ class LladaV:
         if params.suffix and not self.tokenizer.encode(params.suffix):
             raise SettingError(f"suffix={params.suffix!r}: has no tokens")
 
-    def _prepare(self, requests: Sequence[Request]) -> list[Prepared]:
-        """Decode media and render prompts; runs beside the model."""
-        prepared = []
-        for request in requests:
-            started = time.perf_counter()
-            try:
-                prompt = prepare(request, self.tokenizer, self.config)
-                prepared.append(Prepared(request, prompt, media_seconds=time.perf_counter() - started))
-            except SampleError as error:
-                prepared.append(Prepared(request, None, str(error)))
-        return prepared
-
-    def _answer(self, prepared: Sequence[Prepared], params: SamplingParams, trace: bool) -> list[Generation]:
-        """Generations of one batch, in order, failures included."""
-        good = [item for item in prepared if item.prompt is not None]
-        generated = iter(answer_in_halves(good, lambda batch: self._run(batch, params, trace), self.model.device))
-        return [
-            next(generated) if item.prompt is not None else Generation.failure(item.error or "no prompt could be made")
-            for item in prepared
-        ]
-
-    @torch.inference_mode()
-    def _run(self, batch: Sequence[Prepared], params: SamplingParams, trace: bool) -> list[Generation]:
-        """Encode, denoise and decode one batch."""
-        device = self.model.device
-        watch_memory(device)
+    def _prepare(self, request: Request, params: SamplingParams) -> Prepared:
+        """Decode media and render the prompt; runs beside the model."""
         started = time.perf_counter()
-        prompts = [item.prompt for item in batch if item.prompt is not None]
-        bound = BoundPrompts.bind(self.model, prompts)
-        lengths = [len(ids) for ids in bound.token_ids]
-        tokens = [self._sampling_tokens(item.request, params) for item in batch]
-        for length, special in zip(lengths, tokens, strict=True):
-            self._check_length(length + params.gen_length + len(special.suffix_ids))
-        steps = _Steps(bound)
-        if self.config.causal:
-            sampled = decode_greedy(steps, bound.token_ids, params, tokens)
-        else:
-            noise = [SeededNoise(sample_seed(params.seed, prompt)) for prompt in prompts]
-            sampled = sample(steps, bound.token_ids, params, tokens, noise, record_trace=trace)
-        ended = time.perf_counter()
-        first_ended = steps.first_ended or ended
-        return [
-            dataclasses.replace(
-                self._generation(result, params),
-                seconds=(ended - started) / len(batch),
-                prompt_tokens=lengths[index],
-                prefill_seconds=(first_ended - started) / len(batch),
-                decode_seconds=(ended - first_ended) / len(batch),
-                media_seconds=batch[index].media_seconds,
-                flops=bound.flops[index],
-                peak_memory=peak_memory(device),
-            )
-            for index, result in enumerate(sampled)
-        ]
+        try:
+            prompt = prepare(request, self.tokenizer, self.config)
+        except SampleError as error:
+            return Prepared(request, params, None, str(error))
+        return Prepared(request, params, prompt, media_seconds=time.perf_counter() - started)
+
+    def _denoise(
+        self,
+        items: Iterator[tuple[int, Prepared]],
+        params: SamplingParams,
+        batch_size: int | None,
+        trace: bool,
+        time_limit: float | None,
+    ) -> Iterator[list[tuple[int, Generation]]]:
+        """Diffusion, by continuous batching."""
+        refused: list[tuple[int, Generation]] = []
+        media_seconds: dict[int, float | None] = {}
+
+        def jobs() -> Iterator[Job]:
+            for index, item in items:
+                if item.prompt is None:
+                    refused.append((index, Generation.failure(item.error or "no prompt could be made")))
+                    continue
+                media_seconds[index] = item.media_seconds
+                tokens = self._sampling_tokens(item.request, params)
+                yield Job(index, item.prompt, tokens, sample_seed(params.seed, item.prompt))
+
+        ready = jobs()
+        first = next(ready, None)
+        if first is not None:
+            width = batch_size or self._width(first.prompt, params)
+            batch = Batch(self.model, params, width, trace=trace, time_limit=time_limit)
+            for left in batch.run(chain([first], ready)):
+                answers = [(done.index, self._generation(done, params, media_seconds.pop(done.index))) for done in left]
+                yield refused + answers
+                refused.clear()
+        if refused:
+            yield refused
+
+    def _width(self, prompt: Prompt, params: SamplingParams) -> int:
+        """Samples like this one that fill the device's memory; the default where that isn't known."""
+        free = free_bytes(self.model.device)
+        if free is None:
+            return DEFAULT_BATCH_SIZE
+        vocabulary, size = self.model.lm_head.out_features, PromptSize.of(prompt, self.config)
+        fitting = batch_that_fits(self.config, vocabulary, size, params, self.model.dtype, free, most=MOST_AT_ONCE)
+        return max(1, fitting)
+
+    def _decode(
+        self, items: Iterator[tuple[int, Prepared]], params: SamplingParams, batch_size: int
+    ) -> Iterator[list[tuple[int, Generation]]]:
+        """The autoregressive twin, batch by batch."""
+        while batch := list(islice(items, batch_size)):
+            good = [item for _, item in batch if item.prompt is not None]
+            generated = iter(answer_in_halves(good, lambda part: self._decode_batch(part, params), self.model.device))
+            yield [
+                (index, next(generated))
+                if item.prompt is not None
+                else (index, Generation.failure(item.error or "no prompt could be made"))
+                for index, item in batch
+            ]
 
     def _sampling_tokens(self, request: Request, params: SamplingParams) -> SamplingTokens:
         stops = [tuple(self.tokenizer.encode(stop)) for stop in stop_strings(request, params.stop, self.tokenizer)]
@@ -201,18 +239,56 @@ class LladaV:
             suffix_ids=tuple(self.tokenizer.encode(params.suffix)) if params.suffix else (),
         )
 
-    def _check_length(self, length: int) -> None:
-        if length > self.config.max_length:
-            raise SampleError(
-                f"prompt and answer take {length} positions, the model was trained for {self.config.max_length}; "
-                "use fewer images, fewer frames or a shorter question"
+    @torch.inference_mode()
+    def _decode_batch(self, batch: Sequence[Prepared], params: SamplingParams) -> list[Generation]:
+        device = self.model.device
+        watch_memory(device)
+        started = time.perf_counter()
+        bound = BoundPrompts.bind(self.model, [item.prompt for item in batch if item.prompt is not None])
+        lengths = [len(ids) for ids in bound.token_ids]
+        for length in lengths:
+            if length + params.gen_length > self.config.max_length:
+                raise SampleError(too_long(length + params.gen_length, self.config.max_length))
+        steps = _Steps(bound)
+        tokens = [self._sampling_tokens(item.request, params) for item in batch]
+        sampled = decode_greedy(steps, bound.token_ids, params, tokens)
+        ended = time.perf_counter()
+        first_ended = steps.first_ended or ended
+        return [
+            dataclasses.replace(
+                self._answer(result, result.forward_passes),
+                seconds=(ended - started) / len(batch),
+                prompt_tokens=lengths[index],
+                prefill_seconds=(first_ended - started) / len(batch),
+                decode_seconds=(ended - first_ended) / len(batch),
+                media_seconds=batch[index].media_seconds,
+                flops=bound.flops[index],
+                peak_memory=peak_memory(device),
             )
+            for index, result in enumerate(sampled)
+        ]
 
-    def _generation(self, result: Sampled, params: SamplingParams) -> Generation:
+    def _generation(self, done: Done, params: SamplingParams, media_seconds: float | None) -> Generation:
+        if done.sampled is None:
+            return Generation.failure(done.error or "the sample wasn't answered")
+        cost = done.cost
+        first = cost.encoding_seconds + sum(cost.step_seconds[:1])
+        later = sum(cost.step_seconds[1:])
+        return dataclasses.replace(
+            # A diffusion model fills every answer position, whatever stands in it in the end.
+            self._answer(done.sampled, params.gen_length),
+            seconds=first + later,
+            prompt_tokens=cost.prompt_tokens,
+            prefill_seconds=first,
+            decode_seconds=later,
+            media_seconds=media_seconds,
+            flops=cost.flops,
+            peak_memory=cost.peak_memory,
+        )
+
+    def _answer(self, result: Sampled, filled: int) -> Generation:
         if result.error is not None:
             return Generation.failure(result.error)
-        # A diffusion model fills every answer position, whatever stands in it in the end.
-        filled = result.forward_passes if self.config.causal else params.gen_length
         return Generation(
             text=answer_text(self.tokenizer.decode(list(result.token_ids))),
             token_ids=result.token_ids,
@@ -221,6 +297,32 @@ class LladaV:
             trace=result.trace,
             output_tokens=filled,
         )
+
+
+class _Ahead:
+    """Requests made ready by threads of their own while the model works, some ahead of what it has asked for."""
+
+    def __init__(self, model: LladaV, asked: Iterable[tuple[Request, SamplingParams]], depth: int) -> None:
+        self._model = model
+        self._asked = iter(asked)
+        self._depth = depth
+        threads = 1 if model.model.device.type == "cpu" else PREPARING_THREADS
+        self._pool = ThreadPoolExecutor(threads, "prepare")
+
+    def __enter__(self) -> _Ahead:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def __iter__(self) -> Iterator[tuple[int, Prepared]]:
+        coming: deque[Future[Prepared]] = deque()
+        for index in count():
+            for request, params in islice(self._asked, self._depth - len(coming)):
+                coming.append(self._pool.submit(self._model._prepare, request, params))
+            if not coming:
+                return
+            yield index, coming.popleft().result()
 
 
 class _Steps:
@@ -236,67 +338,6 @@ class _Steps:
             self.first_ended = time.perf_counter()
         self.calls += 1
         return self.denoise(queries)
-
-
-def load(
-    name_or_dir: str | Path,
-    device: str | None = None,
-    dtype: str | None = None,
-    *,
-    offline: bool = False,
-    compile_layers: bool = False,
-) -> LladaV:
-    """Load a checkpoint: ``pocket``, ``pocket-ar``, a directory, or a hub name such as ``GSAI-ML/LLaDA-V``.
-
-    Args:
-        name_or_dir: which checkpoint.
-        device: ``cuda``, ``cuda:1``, ``cpu``, ``mps``; default: CUDA when present, else CPU.
-        dtype: ``float32``, ``bfloat16`` or ``float16``; default: bfloat16 on CUDA, float32 elsewhere.
-        offline: never touch the network.
-        compile_layers: run the transformer layers through ``torch.compile``.
-
-    Raises:
-        CheckpointError: if the checkpoint can't be loaded as it stands.
-        EnvironmentError_: if the device or the hub is missing.
-        SettingError: if the device or type name means nothing.
-    """
-    target = choose_device(device)
-    precision = choose_dtype(dtype, target)
-    directory = find_checkpoint(str(name_or_dir), offline)
-    config = read_config(directory)
-    tokenizer = ChatTokenizer.from_dir(directory)
-    model = load_model(directory, config, len(tokenizer), target, precision)
-    if compile_layers:
-        for layer in model.model.layers:
-            layer.compile(dynamic=True)
-    return LladaV(model, tokenizer, directory, str(name_or_dir))
-
-
-def choose_device(name: str | None) -> torch.device:
-    """The device of that name, or the best one here."""
-    if name is None or name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise SettingError(f"device={name!r}: not a device; use cuda, cuda:N, cpu or mps") from None
-    missing = (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()) or (
-        device.type == "mps" and not torch.backends.mps.is_available()
-    )
-    if missing:
-        raise EnvironmentError_(f"device={name!r}: this machine has no such device; drop --device or use --device cpu")
-    if device.type not in ("cuda", "cpu", "mps"):
-        raise SettingError(f"device={name!r}: not supported; use cuda, cuda:N, cpu or mps")
-    return device
-
-
-def choose_dtype(name: str | None, device: torch.device) -> torch.dtype:
-    """The type of that name, or the default of the device."""
-    if name is None or name == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
-    if name not in DTYPES:
-        raise SettingError(f"dtype={name!r}: choose one of {', '.join(DTYPES)}")
-    return DTYPES[name]
 
 
 def sample_seed(seed: int, prompt: Prompt) -> int:

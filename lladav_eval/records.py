@@ -302,6 +302,11 @@ class RunSpec:
     """Record which position was filled at which step."""
     max_failures: str | None = None
     """A number of samples ("5") or a share ("1%"); None is the default rule of runs/execute.py."""
+    engine: Literal["local", "ray"] = "local"
+    workers: int | None = None
+    """Processes that answer; None is this one, with Ray one for every GPU."""
+    ray_address: str | None = None
+    """Of a Ray cluster that runs already; None starts one here."""
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from lladav_eval.adapters.hf_inputs import Asked, ask, has_video_path, tensors
 from lladav_eval.adapters.hf_modes import BY_SWITCH, NO_MODES, modes_of, template_of
 from lladav_eval.batching import answer_in_halves, peak_memory, watch_memory
 from lladav_eval.errors import CheckpointError, SampleError, SettingError, one_line
+from lladav_eval.loading import choose_device, choose_dtype
 from lladav_eval.model.checkpoint import checkpoint_hash, find_checkpoint
-from lladav_eval.pipeline import choose_device, choose_dtype
 from lladav_eval.records import Generation, Question, SamplingParams, answer_text
 
 _FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")

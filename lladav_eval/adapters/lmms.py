@@ -15,7 +15,8 @@ from lmms_eval.api.instance import GenerationResult, Instance, TokenCounts
 from lmms_eval.api.model import lmms
 
 from lladav_eval.errors import SettingError
-from lladav_eval.pipeline import LladaV, load
+from lladav_eval.loading import load
+from lladav_eval.pipeline import LladaV
 from lladav_eval.records import Generation, Request, SamplingParams
 from lladav_eval.sampling.likelihood import LogLikelihood
 from lladav_eval.settings import GenerationSettings, request_from, translate

@@ -119,7 +119,7 @@ def resolve_model(
     """
     prefix, colon, rest = name.partition(":")
     if not colon or prefix not in PREFIXES:
-        from lladav_eval.pipeline import load
+        from lladav_eval.loading import load
 
         return LladavAnswerer(load(name, device, dtype, offline=offline), batch_size, trace)
     if not rest:

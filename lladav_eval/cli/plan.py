@@ -102,7 +102,7 @@ def _hardware(
     gpu: str | None, tflops: float | None, bandwidth: float | None, memory: float | None, dtype: str | None
 ) -> tuple[Hardware, torch.dtype]:
     """The device and the type of numbers on it."""
-    from lladav_eval.pipeline import choose_device, choose_dtype
+    from lladav_eval.loading import choose_device, choose_dtype
     from lladav_eval.planning.hardware import HERE, choose, measure, with_own
 
     if gpu == HERE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,12 +23,13 @@ def check(spec: RunSpec) -> None:
         return
     reachable = not spec.offline and _hub_answers()
     missing = []
-    if not reachable and not _is_cached(spec.model):
+    elsewhere = spec.engine == "ray"  # the nodes need weights and memory, this machine doesn't
+    if not reachable and not elsewhere and not _is_cached(spec.model):
         size = f" ({OFFICIAL_SIZE})" if spec.model == OFFICIAL else ""
         missing.append(f"the weights of {spec.model}{size}")
     if spec.data is None and not reachable:
         missing += _missing_data(spec.tasks)
-    if spec.model == OFFICIAL:
+    if spec.model == OFFICIAL and not elsewhere:
         missing += _missing_memory(spec)
     if missing:
         why = "--offline" if spec.offline else "the hub can't be reached" if not reachable else "too small a machine"
@@ -72,13 +74,14 @@ def _missing_data(tasks: tuple[str, ...]) -> list[str]:
 
 
 def _missing_memory(spec: RunSpec) -> list[str]:
-    """Room for the official weights: two bytes a parameter, four where they are computed in float32 (the CPU)."""
+    """Room for the official weights, once for every worker that shares it: two bytes a parameter, four in float32."""
     import psutil
     import torch
 
     on_gpu = torch.cuda.is_available() and spec.device != "cpu"
     wide = spec.dtype == "float32" or (spec.dtype is None and not on_gpu)
-    needed = 17 * (2 if wide else 1)
+    copies = math.ceil((spec.workers or 1) / (torch.cuda.device_count() if on_gpu else 1))
+    needed = 17 * (2 if wide else 1) * copies
     free = torch.cuda.mem_get_info()[0] if on_gpu else psutil.virtual_memory().available
     if free >= needed * 1e9:
         return []

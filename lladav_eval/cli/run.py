@@ -18,6 +18,10 @@ lladav-eval run --task pocket --model pocket
 
 lladav-eval run --task pocket_digits --model ./my-checkpoint --limit 20 --gen steps=4
 
+lladav-eval run --task pocket --model pocket --workers 2
+
+lladav-eval run --task mmmu --model GSAI-ML/LLaDA-V --engine ray --ray-address head:6379
+
 lladav-eval run --task pocket --model pocket --gen 'stop=["\\n"]' --out results/runs/mine
 
 A repeated command goes on where the last one stopped. Exit code 1: some samples failed; 130: interrupted."""
@@ -40,7 +44,7 @@ class Protocol(str, Enum):
 
 
 class Engine(str, Enum):
-    """Where the batches are answered."""
+    """Who starts the workers."""
 
     local = "local"
     ray = "ray"
@@ -75,8 +79,16 @@ def run(
         str | None, typer.Option(help="MODEL@URL that official figures of MathVista, MathVerse and MMBench ask.")
     ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
-    engine: Annotated[Engine, typer.Option(help="Where to compute.")] = Engine.local,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that answer.")] = 1,
+    engine: Annotated[
+        Engine, typer.Option(help="Who starts the workers: this command, or a Ray cluster.")
+    ] = Engine.local,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that answer; default 1, with Ray one for every GPU.")
+    ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(help="A Ray cluster, HOST:PORT or ray://HOST:PORT; default: $RAY_ADDRESS, or a local one."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of temperature and random remasking.")] = None,
     resume: Annotated[bool, typer.Option(help="Use the answers already in the run directory.")] = True,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Ask failed samples again.")] = False,
@@ -94,7 +106,6 @@ def run(
     from lladav_eval.runs.tasks import resolve_tasks
     from lladav_eval.settings import parse_overrides
 
-    _refuse_unbuilt(engine, workers)
     if data is not None:
         _use_data(data)
     spec = RunSpec(
@@ -112,6 +123,9 @@ def run(
         offline=offline,
         trace=trace,
         max_failures=max_failures,
+        engine="ray" if engine is Engine.ray else "local",
+        workers=workers,
+        ray_address=ray_address,
     )
     quiet_libraries(offline)
     check(spec)
@@ -121,31 +135,25 @@ def run(
 def _run(spec: RunSpec, out: Path | None, resume: bool, retry_failed: bool) -> None:
     from rich.console import Console
 
-    from lladav_eval.records import Answerer
+    from lladav_eval.cli.engines import choose_engine, model_loader
     from lladav_eval.reports.table import markdown_table, notes, terminal_table
-    from lladav_eval.runs.execute import AUTO_BATCH_SIZE, execute
+    from lladav_eval.runs.execute import execute
     from lladav_eval.runs.store import DEFAULT_ROOT, RunDirectory, run_id
 
-    def load_model() -> Answerer:
-        from lladav_eval.adapters.models import resolve_model
-
-        return resolve_model(
-            spec.model,
-            spec.device,
-            spec.dtype,
-            batch_size=spec.batch_size or AUTO_BATCH_SIZE,
-            offline=spec.offline,
-            trace=spec.trace,
-        )
-
     directory = RunDirectory(out if out is not None else DEFAULT_ROOT / run_id(spec))
+    messages = Console(stderr=True)
+
+    def warn(text: str) -> None:
+        messages.print(f"warning: {text}", markup=False, highlight=False, soft_wrap=True)
+
     result = execute(
         spec,
-        load_model,
+        model_loader(spec),
         directory,
+        engine=choose_engine(spec, warn),
         resume=resume,
         retry_failed=retry_failed,
-        console=Console(stderr=True),
+        console=messages,
         ask=_asker(spec.judge, directory.path / "judge_replies.jsonl"),
     )
     directory.write_text(directory.table, markdown_table(result.results))
@@ -203,16 +211,3 @@ def _batch_size(text: str) -> int | None:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise SettingError(f"--batch-size {text!r}: give auto or a number of at least 1")
     return int(text)
-
-
-def _refuse_unbuilt(engine: Engine, workers: int) -> None:
-    """Options whose feature isn't there yet are refused, never passed over."""
-    from lladav_eval.errors import SettingError
-
-    refused = {
-        f"--engine {engine.value}": engine is not Engine.local,
-        f"--workers {workers}": workers > 1,
-    }
-    for option, given in refused.items():
-        if given:
-            raise SettingError(f"{option} is not available in this version: leave it out")

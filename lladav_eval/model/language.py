@@ -143,7 +143,7 @@ def rotary_table(positions: Tensor, head_size: int, theta: float, dtype: torch.d
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotate (T, H, K) by position; the halves of K are the pairs."""
     first, second = x.chunk(2, dim=-1)
-    if x.dtype != torch.float32 or torch.is_grad_enabled():
+    if x.dtype != torch.float32 or torch.is_grad_enabled() or torch.compiler.is_compiling():
         return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
     out = torch.empty_like(x)  # the same without intermediate tensors
     new_first, new_second = out.chunk(2, dim=-1)
@@ -265,9 +265,11 @@ def by_portions(run: Callable[..., tuple[Tensor, ...]], *inputs: Tensor) -> tupl
 
     What ``run`` makes on its way to its results then never exists for all rows: that saves memory, and on a CPU time.
     """
+    if torch.compiler.is_compiling() or torch.is_grad_enabled():
+        return run(*inputs)
     rows, device = len(inputs[0]), inputs[0].device.type
     count = max(256, PORTION_BYTES.get(device, 1 << 26) // (inputs[0][0].numel() * inputs[0].element_size()))
-    if rows <= count or torch.is_grad_enabled() or torch.compiler.is_compiling():
+    if rows <= count:
         return run(*inputs)
     outputs: list[Tensor] = []
     for start in range(0, rows, count):

@@ -27,6 +27,8 @@ from lladav_eval.records import IMAGE_PLACEHOLDER_ID, Prompt, Query
 TILES_AT_ONCE = 16
 """Tiles that go through the tower together; bounds its activations to about 1 GB at the official sizes."""
 
+TEXT_ONLY = "the checkpoint is a text-only LLaDA: it can't see images or videos"
+
 
 class Backbone(nn.Module):
     """Everything but the head, under the checkpoint's ``model.`` prefix."""
@@ -66,7 +68,7 @@ class LladavModel(nn.Module):
         if not pixels:
             return [[] for _ in prompts]
         if self.config.text_only:
-            raise SampleError("the checkpoint is a text-only LLaDA: it can't see images or videos")
+            raise SampleError(TEXT_ONLY)
         tiles = torch.cat(pixels)
         features = torch.cat([self._project(batch) for batch in tiles.split_with_sizes(_portions(len(tiles)))])
         parts = iter(features.split_with_sizes([len(medium) for medium in pixels]))
@@ -148,6 +150,12 @@ class BoundPrompts:
             for prompt, tokens in zip(prompts, model.encode_visuals(prompts), strict=True)
         ]
         return [self._put(*bound) for bound in added]
+
+    def check(self, prompt: Prompt) -> None:
+        """Raises SampleError if the prompt can't be bound, whatever memory there is."""
+        if prompt.pixels and self.model.config.text_only:
+            raise SampleError(TEXT_ONLY)
+        check_placeholders(prompt.token_ids, len(prompt.pixels))
 
     def _put(self, token_ids: Tensor, visuals: Tensor, flops: float) -> int:
         if not self.free:
@@ -252,14 +260,19 @@ def _portions(tiles: int) -> list[int]:
     return [min(TILES_AT_ONCE, tiles - start) for start in range(0, tiles, TILES_AT_ONCE)]
 
 
-def expand_placeholders(token_ids: Sequence[int], lengths: Sequence[int]) -> Tensor:
-    """Repeat the i-th placeholder ``lengths[i]`` times: (length,) int64."""
+def check_placeholders(token_ids: Sequence[int], media: int) -> None:
+    """Raises SampleError unless there is one placeholder for each of ``media``."""
     placeholders = sum(1 for token in token_ids if token == IMAGE_PLACEHOLDER_ID)
-    if placeholders != len(lengths):
+    if placeholders != media:
         raise SampleError(
-            f"the prompt has {placeholders} <image> placeholders for {len(lengths)} images; "
+            f"the prompt has {placeholders} <image> placeholders for {media} images; "
             "write one per image, or none to have them put first"
         )
+
+
+def expand_placeholders(token_ids: Sequence[int], lengths: Sequence[int]) -> Tensor:
+    """Repeat the i-th placeholder ``lengths[i]`` times: (length,) int64."""
+    check_placeholders(token_ids, len(lengths))
     expanded: list[int] = []
     counts = iter(lengths)
     for token in token_ids:

@@ -19,9 +19,10 @@ import torch
 
 from lladav_eval.model.checkpoint import empty_model
 from lladav_eval.model.config import ModelConfig
+from lladav_eval.model.counts import video
 from lladav_eval.model.language import PORTION_BYTES
 from lladav_eval.model.lladav import TILES_AT_ONCE
-from lladav_eval.records import SamplingParams
+from lladav_eval.records import Prompt, SamplingParams
 
 USABLE = 0.92
 """Share of free device memory to fill: the rest is for the allocator's gaps and the libraries' own buffers."""
@@ -43,6 +44,16 @@ class PromptSize:
     """Positions that are media."""
     tiles: int = 0
     """Tiles or frames that go through the tower."""
+
+    @classmethod
+    def of(cls, prompt: Prompt, config: ModelConfig) -> PromptSize:
+        """A prompt's size, its tiles counted whole: what padding leaves out isn't known before it is computed."""
+        tiles = sum(len(medium) for medium in prompt.pixels)
+        if prompt.layout == "video":
+            visual = sum(video(config, len(medium))[1] for medium in prompt.pixels)
+        else:
+            visual = tiles * config.vision.grid * (config.vision.grid + 1) if tiles else 0
+        return cls(len(prompt.token_ids) + visual, visual, tiles)
 
 
 def weight_bytes(config: ModelConfig, vocabulary: int, dtype: torch.dtype) -> int:

@@ -1,6 +1,6 @@
-"""The run loop: rows -> questions -> answers -> journal, batch by batch, then scores and results from the journal.
+"""The run loop: rows -> questions -> answers -> journal, group by group, then scores and results from the journal.
 
-Whatever ends the process, every batch reported done is on disk, and the same command goes on from there.
+Whatever ends the process, every answer reported done is on disk, and the same command goes on from there.
 """
 
 from __future__ import annotations
@@ -9,17 +9,20 @@ import contextlib
 import math
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lladav_eval.engine.ahead import Ahead
+from lladav_eval.engine.base import Engine, Finished, Item, StartEngine
+from lladav_eval.engine.local import LocalEngine
 from lladav_eval.errors import EnvironmentError_, EvalError, Interrupted, SettingError, TooManyFailures
-from lladav_eval.records import Answerer, Generation, RunSpec
+from lladav_eval.records import Answerer, RunSpec
 from lladav_eval.runs import manifest
 from lladav_eval.runs.journal import Journal, Record
-from lladav_eval.runs.questions import Item, Plan, build, plan_task
+from lladav_eval.runs.questions import Plan, build, plan_task
 from lladav_eval.runs.store import RunDirectory, read_json
 from lladav_eval.runs.tasks import load_tasks
 from lladav_eval.runs.verdicts import Ask, TaskVerdicts, metric_names
@@ -27,7 +30,7 @@ from lladav_eval.scoring.registry import get_scorer
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
 AUTO_BATCH_SIZE = 32
 TOLERATED_FAILURES = 10
@@ -68,6 +71,7 @@ def execute(
     load_model: Callable[[], Answerer],
     directory: RunDirectory,
     *,
+    engine: StartEngine = LocalEngine,
     resume: bool = True,
     retry_failed: bool = False,
     include_path: Sequence[Path] = (),
@@ -76,15 +80,15 @@ def execute(
 ) -> RunResult:
     """Run what ``spec`` asks and leave the results in ``directory``.
 
-    Answers already in the directory's journal are used where their key matches (runs/keys.py). ``load_model`` is called
-    once the cheaper checks have passed. ``console`` shows a progress bar. ``ask`` reaches the judge of official
-    protocols that need one.
+    Answers already in the directory's journal are used where their key matches (runs/keys.py). Once the cheaper checks
+    have passed, ``engine`` calls ``load_model`` wherever it answers. ``console`` shows a progress bar. ``ask`` reaches
+    the judge of official protocols that need one.
 
     Raises Interrupted and TooManyFailures (both resumable), and any EvalError of the parts.
     """
     allowed_failures(spec.max_failures, 1)
     directory.create()
-    again = manifest.command(spec, directory.path)
+    again = manifest.command(spec, directory.path, retry_failed)
     with directory.lock(), _sigterm_as_interrupt():
         if not resume:
             directory.start_over()
@@ -95,9 +99,9 @@ def execute(
             plans = [plan_task(name, tasks[name], spec) for name in spec.tasks]
             for plan in plans:
                 _check(plan, spec, console)
-            answerer = load_model()
-            run = _Run(spec, answerer, directory, plans, retry_failed, again, ask)
-            return run.go(console)
+            with engine(load_model, spec.batch_size or AUTO_BATCH_SIZE) as ready:
+                run = _Run(spec, ready, directory, plans, retry_failed, again, ask)
+                return run.go(console)
         except KeyboardInterrupt:
             raise Interrupted(f"interrupted; resume with: {again}") from None
 
@@ -130,13 +134,25 @@ VIDEO_FAMILIES = ("mvbench", "mlvu", "videomme")
 """Families whose videos lie beside their table; their modules of prompts know where."""
 
 
+@dataclass
+class _Count:
+    """Samples that have an answer; each one is written by one thread only."""
+
+    done: int = 0
+    failed: int = 0
+
+    def add(self, failed: bool) -> None:
+        self.done += 1
+        self.failed += failed
+
+
 class _Run:
     """One execution inside a locked directory."""
 
     def __init__(
         self,
         spec: RunSpec,
-        answerer: Answerer,
+        engine: Engine,
         directory: RunDirectory,
         plans: Sequence[Plan],
         retry_failed: bool,
@@ -144,7 +160,7 @@ class _Run:
         ask: Ask | None,
     ) -> None:
         self.spec = spec
-        self.answerer = answerer
+        self.engine = engine
         self.directory = directory
         self.plans = plans
         self.retry_failed = retry_failed
@@ -152,15 +168,15 @@ class _Run:
         self.ask = ask
         self.total = sum(plan.count for plan in plans)
         self.allowed = allowed_failures(spec.max_failures, self.total)
-        self.batch_size = spec.batch_size or AUTO_BATCH_SIZE
-        self.done = 0
-        self.failed = 0
+        self.depth = 2 * (spec.batch_size or AUTO_BATCH_SIZE)
+        self.held = _Count()
+        self.answered = _Count()
 
     def go(self, console: Console | None) -> RunResult:
         """Answer, score, write; the manifest says how it ended."""
         found = read_json(self.directory.manifest) if self.directory.manifest.exists() else None
         previous = found if isinstance(found, dict) else None
-        record = manifest.begin(self.spec, self.answerer, {plan.name: plan.facts() for plan in self.plans}, previous)
+        record = manifest.begin(self.spec, self.engine, {plan.name: plan.facts() for plan in self.plans}, previous)
         self.directory.write_json(self.directory.manifest, record)
         status = "failed"
         try:
@@ -174,7 +190,8 @@ class _Run:
         except KeyboardInterrupt:
             status = "interrupted"
             raise Interrupted(
-                f"interrupted after {self.done} of {self.total} samples; resume with: {self.again}"
+                f"interrupted after {self.held.done + self.answered.done} of {self.total} samples; "
+                f"resume with: {self.again}"
             ) from None
         except EnvironmentError_ as error:
             raise EnvironmentError_(f"{error}; resume with: {self.again}") from error
@@ -189,49 +206,43 @@ class _Run:
                 console.print(f"warning: {text}", markup=False, highlight=False, soft_wrap=True)
 
     def _answer_all(self, journal: Journal, progress: Progress) -> None:
+        """Answer what the journal doesn't hold; the next questions are built beside the model."""
+        bars: dict[str, TaskID] = {}
+        with (
+            Ahead(self._missing(journal, progress, bars), self.depth) as items,
+            contextlib.closing(self.engine.answer(items)) as groups,
+        ):
+            for group in groups:
+                self._store(group, journal, progress, bars)
+
+    def _missing(self, journal: Journal, progress: Progress, bars: dict[str, TaskID]) -> Iterator[Item]:
+        """What needs an answer, in order. Runs in a thread of its own: it counts apart and only reads the journal."""
         for plan in self.plans:
-            bar = progress.add_task(plan.name.removeprefix("lladav_"), total=plan.count)
-            batch: list[Item] = []
+            bars[plan.name] = progress.add_task(plan.name.removeprefix("lladav_"), total=plan.count)
             for doc_id in range(plan.count):
-                item = build(plan, doc_id, self.answerer.fingerprint)
+                item = build(plan, doc_id, self.engine.fingerprint)
                 if journal.holds(plan.name, doc_id, item.key, self.spec.trace, self.retry_failed):
-                    self._count(journal.failed(plan.name, doc_id))
-                    progress.advance(bar)
+                    self.held.add(journal.failed(plan.name, doc_id))
+                    progress.advance(bars[plan.name])
+                    self._stop_if_too_many(plan.name)
                 else:
-                    batch.append(item)
-                if len(batch) == self.batch_size or (batch and doc_id == plan.count - 1):
-                    for record in self._answer(plan, batch, journal):
-                        self._count(record.generation.status == "failed")
-                    progress.advance(bar, len(batch))
-                    batch = []
-                self._stop_if_too_many(plan)
+                    yield item
 
-    def _answer(self, plan: Plan, batch: Sequence[Item], journal: Journal) -> list[Record]:
-        """Answer a batch and put it on disk."""
-        questions = [item.question for item in batch if item.question is not None]
-        answers = self.answerer.answer(questions) if questions else []
-        if len(answers) != len(questions):
-            raise RuntimeError(f"{self.answerer.name} gave {len(answers)} answers to {len(questions)} questions")
-        given = iter(answers)
-        records = []
-        for item in batch:
-            generation = (
-                Generation("", stop_reason="failed", status="failed", error=item.reason)
-                if item.question is None
-                else next(given)
-            )
-            records.append(Record(plan.name, item.doc_id, item.key, item.prompt, generation))
-        journal.append(records)
-        return records
+    def _store(
+        self, group: Sequence[Finished], journal: Journal, progress: Progress, bars: Mapping[str, TaskID]
+    ) -> None:
+        """Put a finished group on disk, and only then count it."""
+        journal.append([Record(item.task, item.doc_id, item.key, item.prompt, answer) for item, answer in group])
+        for item, answer in group:
+            self.answered.add(answer.status == "failed")
+            progress.advance(bars[item.task])
+        self._stop_if_too_many(group[-1][0].task)
 
-    def _count(self, failed: bool) -> None:
-        self.done += 1
-        self.failed += failed
-
-    def _stop_if_too_many(self, plan: Plan) -> None:
-        if self.failed > self.allowed:
+    def _stop_if_too_many(self, task: str) -> None:
+        failed = self.held.failed + self.answered.failed
+        if failed > self.allowed:
             raise TooManyFailures(
-                f"{self.failed} samples failed (allowed: {self.allowed} of {self.total}), the last in {plan.name}; "
+                f"{failed} samples failed (allowed: {self.allowed} of {self.total}), the last in {task}; "
                 f"raise --max-failures or add --retry-failed, and resume with: {self.again}"
             )
 
@@ -241,8 +252,8 @@ class _Run:
         self.directory.write_lines(self.directory.samples, (row for task in verdicts for row in task.rows()))
         results = {
             "schema": 1,
-            "model": manifest.redact(self.answerer.name),
-            "fingerprint": self.answerer.fingerprint,
+            "model": manifest.redact(self.engine.name),
+            "fingerprint": self.engine.fingerprint,
             "protocol": self.spec.protocol,
             "date": manifest.now(),
             "code": {"git": manifest.commit()},

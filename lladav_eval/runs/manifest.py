@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import lladav_eval
+from lladav_eval.engine.base import Engine
 from lladav_eval.records import Answerer, RunSpec
 from lladav_eval.runs.keys import code_version
 
@@ -87,7 +88,7 @@ def commit() -> dict[str, Any] | None:
 
 
 def begin(
-    spec: RunSpec, answerer: Answerer, tasks: Mapping[str, dict[str, Any]], previous: Mapping[str, Any] | None
+    spec: RunSpec, answerer: Answerer | Engine, tasks: Mapping[str, dict[str, Any]], previous: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """The manifest of a run that starts now; the sessions of the ``previous`` one in the directory stay."""
     sessions = list(previous.get("sessions", [])) if previous else []
@@ -116,17 +117,19 @@ def end(manifest: dict[str, Any], status: str) -> dict[str, Any]:
     return {**manifest, "sessions": [*earlier, {**last, "ended": now(), "status": status}]}
 
 
-def command(spec: RunSpec, directory: Path) -> str:
+def command(spec: RunSpec, directory: Path, retry_failed: bool = False) -> str:
     """The command that asks for the same run again, and so resumes it."""
-    words: list[str] = ["lladav-eval", "run", "--task", ",".join(spec.tasks), "--model", redact(spec.model)]
-    options: Sequence[tuple[str, object]] = (
-        ("--limit", spec.limit), ("--batch-size", spec.batch_size), ("--seed", spec.seed), ("--device", spec.device),
-        ("--dtype", spec.dtype), ("--max-failures", spec.max_failures),
+    words: list[str] = ["lladav-eval", "run", "--task", ",".join(spec.tasks), "--model", spec.model]
+    options: Sequence[tuple[str, object, object]] = (
+        ("--limit", spec.limit, None), ("--batch-size", spec.batch_size, None), ("--protocol", spec.protocol, "strict"),
+        ("--data", spec.data, None), ("--judge", spec.judge, None), ("--engine", spec.engine, "local"),
+        ("--workers", spec.workers, None), ("--ray-address", spec.ray_address, None), ("--seed", spec.seed, None),
+        ("--device", spec.device, None), ("--dtype", spec.dtype, None), ("--max-failures", spec.max_failures, None),
     )  # fmt: skip
-    for name, value in options:
-        if value is not None:
+    for name, value, default in options:
+        if value != default:
             words += [name, str(value)]
     for name, text in spec.gen:
         words += ["--gen", f"{name}={text}"]
-    words += ["--offline"] * spec.offline + ["--trace"] * spec.trace + ["--out", str(directory)]
-    return shlex.join(words)
+    words += ["--offline"] * spec.offline + ["--trace"] * spec.trace + ["--retry-failed"] * retry_failed
+    return shlex.join([*map(redact, words), "--out", str(directory)])

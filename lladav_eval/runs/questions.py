@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from lladav_eval.engine.base import Item
 from lladav_eval.errors import MediaError, SampleError, SettingError, TaskError
 from lladav_eval.records import Question, Request, RunSpec
 from lladav_eval.runs.docs import Docs
@@ -71,17 +72,6 @@ def data_revision(task: ConfigurableTask) -> str | None:
     return f"local:{digest.hexdigest()[:16]}"
 
 
-@dataclass(frozen=True)
-class Item:
-    """One row: its key, and the question or the reason why there is none."""
-
-    doc_id: int
-    key: str
-    prompt: str
-    question: Question | None
-    reason: str | None = None
-
-
 def plan_task(name: str, task: ConfigurableTask, spec: RunSpec) -> Plan:
     """Check a loaded task against what was asked. Raises SettingError or TaskError."""
     config = task.config
@@ -128,10 +118,10 @@ def build(plan: Plan, doc_id: int, fingerprint: str) -> Item:
             raise MediaError(f"an image of the row can't be read: {unreadable}")
         request = _request(plan, doc, text)
         question = Question(plan.name, doc_id, request, plan.settings.params)
-        return Item(doc_id, sample_key(fingerprint, request, plan.settings.params), text, question)
+        return Item(plan.name, doc_id, sample_key(fingerprint, request, plan.settings.params), text, question)
     except SampleError as error:
         reason = " ".join(str(error).split())
-        return Item(doc_id, sample_key(fingerprint, None, plan.settings.params, text), text, None, reason)
+        return Item(plan.name, doc_id, sample_key(fingerprint, None, plan.settings.params, text), text, None, reason)
     except TaskError as error:
         docs = plan.task.eval_docs
         place = docs.where(doc_id) if isinstance(docs, Docs) else f"row {doc_id}"

@@ -31,7 +31,7 @@ DEFAULT_ROOT = Path("results") / "runs"
 def run_id(spec: RunSpec) -> str:
     """A readable name that is the same whenever the same thing is asked, so that a repeated command resumes."""
     facts = asdict(spec)
-    for name in ("batch_size", "device", "offline", "trace", "max_failures"):
+    for name in ("batch_size", "device", "offline", "trace", "max_failures", "engine", "workers", "ray_address"):
         del facts[name]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
     tasks = "+".join(name.removeprefix("lladav_") for name in spec.tasks)

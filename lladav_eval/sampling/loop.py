@@ -26,7 +26,7 @@ from lladav_eval.sampling.filling import Filling, Offer, filling_rule
 from lladav_eval.sampling.noise import NoiseSource, SeededNoise
 from lladav_eval.sampling.stopping import updated_stop
 
-__all__ = ["NoiseSource", "Sampled", "SamplingTokens", "SeededNoise", "sample"]
+__all__ = ["NoiseSource", "Sampled", "Sampler", "SamplingTokens", "SeededNoise", "sample"]
 
 
 @dataclass(frozen=True)
@@ -80,16 +80,52 @@ def sample(
     A sample whose logits are not finite ends with ``error``; the others go on.
     """
     sources = [SeededNoise(params.seed) for _ in prompts] if noise is None else noise
-    filling, policy = filling_rule(params), cache_policy(params)
-    walks = [
-        _Walk(index, prompt, params, special, source, filling, policy, record_trace)
-        for index, (prompt, special, source) in enumerate(zip(prompts, tokens, sources, strict=True))
-    ]
-    with torch.no_grad():
-        while active := [walk for walk in walks if walk.advance()]:
-            for walk, choice in zip(active, _ask(denoise, active, params), strict=True):
-                walk.fill(choice)
-    return [walk.result() for walk in walks]
+    sampler = Sampler(denoise, params, record_trace)
+    for index, (prompt, special, source) in enumerate(zip(prompts, tokens, sources, strict=True)):
+        sampler.add(index, prompt, special, source)
+    answers: dict[int, Sampled] = {}
+    while sampler.active:
+        answers.update(sampler.step())
+    return [answers[index] for index in range(len(prompts))]
+
+
+class Sampler:
+    """Samples under way. One step is one forward pass for all of them; samples may come and go between steps."""
+
+    def __init__(self, denoise: Denoise, params: SamplingParams, record_trace: bool = False) -> None:
+        self.denoise = denoise
+        self.params = params
+        self.record_trace = record_trace
+        self._filling, self._policy = filling_rule(params), cache_policy(params)
+        self._walks: dict[int, _Walk] = {}
+
+    @property
+    def active(self) -> tuple[int, ...]:
+        """The samples under way, in the order they came."""
+        return tuple(self._walks)
+
+    def add(self, index: int, prompt: Tensor, tokens: SamplingTokens, noise: NoiseSource) -> None:
+        """Begin a sample; ``index`` is what its queries call it."""
+        self._walks[index] = _Walk(
+            index, prompt, self.params, tokens, noise, self._filling, self._policy, self.record_trace
+        )
+
+    def drop(self, index: int) -> int:
+        """Forget a sample that isn't finished; gives the forward passes spent on it."""
+        return self._walks.pop(index).forward_passes
+
+    def step(self) -> dict[int, Sampled]:
+        """One denoising step of every sample; gives those that are finished by it (or had nothing to fill)."""
+        walks = list(self._walks.values())
+        with torch.no_grad():
+            asking = [walk for walk in walks if walk.ready()]
+            if asking:
+                for walk, choice in zip(asking, _ask(self.denoise, asking, self.params), strict=True):
+                    walk.fill(choice)
+        finished = {walk.index: walk.result() for walk in walks if not walk.ready()}
+        for index in finished:
+            del self._walks[index]
+        return finished
 
 
 def _ask(denoise: Denoise, walks: Sequence[_Walk], params: SamplingParams) -> list[Choice]:
@@ -166,6 +202,7 @@ class _Walk:
         self.error: str | None = None
         self._steps = self._walk()
         self._step = _Step(0, 0, 0, 0, 0.0)
+        self._waiting = False
 
     def _masked(self, start: int, end: int) -> Tensor:
         return self.ids[start:end] == self.tokens.mask_id
@@ -186,13 +223,15 @@ class _Walk:
                 yield _Step(block, before + step, step, count, step / len(counts))
             before += len(counts)
 
-    def advance(self) -> bool:
-        """Go to the next step; False when there is none."""
-        self.steps_asked += self._step.count > 0
+    def ready(self) -> bool:
+        """Go to the next step unless one is waiting to be filled; False when there is none."""
+        if self._waiting:
+            return True
         step = None if self.error else next(self._steps, None)
         if step is None:
             return False
-        self._step = step
+        self.steps_asked += self._step.count > 0
+        self._step, self._waiting = step, True
         masked = self._masked(0, self.end).nonzero().squeeze(1)
         fillable = masked[masked < self._limit()]
         # With too few to fill, masks beyond the limit are filled as well, so their tokens must be known.
@@ -228,6 +267,7 @@ class _Walk:
 
     def fill(self, choice: Choice) -> None:
         """Keep the step's most confident tokens, then look for a stop string."""
+        self._waiting = False
         if not choice.finite:
             self.error = f"the model gave logits that are not finite at step {self._step.index}; try dtype float32"
             return

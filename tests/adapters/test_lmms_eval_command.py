@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -64,8 +65,48 @@ def test_our_own_run_gives_the_same_answers(alone: dict[int, str], tmp_path: Pat
     assert {sample["doc_id"]: sample["text"] for sample in samples} == alone
 
 
+TORCHRUN = ("torch.distributed.run", "--nproc_per_node", "2", "--master_port", "{port}")
+ACCELERATE = (
+    *("accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"),
+    *("--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "{port}"),
+)
+
+
 @pytest.mark.slow
-def test_two_processes_share_the_work_and_agree(alone: dict[int, str], tmp_path: Path) -> None:
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29517"]
-    run([*launch, "-m", "lmms_eval", *arguments(tmp_path, 12)])
-    assert answers(tmp_path) == alone
+@pytest.mark.parametrize("launcher", [TORCHRUN, ACCELERATE], ids=["torchrun", "accelerate launch"])
+def test_two_processes_share_the_work_over_gloo_and_agree(
+    alone: dict[int, str], tmp_path: Path, launcher: tuple[str, ...]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    watched = tmp_path / "watched.py"
+    watched.write_text(WATCHED)
+    words = [word.format(port=port) for word in launcher]
+    run([sys.executable, "-m", *words, str(watched), str(tmp_path / "group"), *arguments(tmp_path / "out", 12)])
+    assert sorted(path.read_text() for path in tmp_path.glob("group-*")) == [
+        "0 of 2 gloo: 6 questions",
+        "1 of 2 gloo: 6 questions",
+    ]
+    assert answers(tmp_path / "out") == alone
+
+
+WATCHED = """
+import sys
+import torch
+import torch.distributed as group
+from lladav_eval.adapters import lmms
+from lmms_eval.__main__ import cli_evaluate
+
+note = sys.argv.pop(1)
+generate = lmms.Lladav.generate_until
+
+def watched(self, requests):
+    backend = group.distributed_c10d._get_default_group()._get_backend(torch.device("cpu")).name()
+    with open(f"{note}-{group.get_rank()}", "w") as file:
+        file.write(f"{group.get_rank()} of {group.get_world_size()} {backend}: {len(requests)} questions")
+    return generate(self, requests)
+
+lmms.Lladav.generate_until = watched
+cli_evaluate()
+"""
+"""lmms-eval's command, with a note of the process group and of each process's share."""

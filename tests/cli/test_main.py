@@ -68,7 +68,7 @@ def test_the_default_directory_is_the_same_for_the_same_command(
     tasks: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(capsys, *RUN, "--limit", "2")[0] == 0
-    assert call(capsys, *RUN, "--limit", "2", "--batch-size", "1")[0] == 0
+    assert call(capsys, *RUN, "--limit", "2", "--batch-size", "1", "--workers", "1")[0] == 0
     (run,) = Path("results/runs").iterdir()
     assert run.name.startswith("toy-toy_a-")
 
@@ -89,8 +89,10 @@ def test_the_default_directory_is_the_same_for_the_same_command(
         (("--cache", "dual", "--gen", "cache=dllm"), "contradict each other"),
         (("--cache", "huge"), "--cache"),
         (("--protocol", "official"), "has no official protocol"),
-        (("--engine", "ray"), "--engine ray is not available"),
-        (("--workers", "2"), "--workers 2 is not available"),
+        (("--engine", "slurm"), "--engine"),
+        (("--workers", "0"), "--workers"),
+        (("--ray-address", "head:6379"), "--ray-address needs --engine ray"),
+        (("--engine", "ray", "--device", "cuda:1"), "Ray gives every worker a GPU of its own"),
         (("--data", "nowhere"), "no such folder"),
         (("--dtype", "int3"), "--dtype"),
         (("--nonsense",), "No such option"),
@@ -199,6 +201,17 @@ def test_the_installed_command_reports_an_unknown_task_without_traceback() -> No
     assert done.stdout == ""
 
 
+def test_ray_that_is_missing_is_said_with_the_command_that_installs_it(
+    tasks: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lladav_eval.engine import ray
+
+    monkeypatch.setattr(ray, "find_spec", lambda _: None)
+    code, _out, err = call(capsys, *RUN, "--engine", "ray", "--out", "r")
+    assert code == 3
+    assert err == "error: --engine ray needs the package ray: pip install 'lladav_eval[ray]'\n"
+
+
 def test_the_options_are_those_of_the_design() -> None:
     from typer.main import get_command
 
@@ -207,6 +220,6 @@ def test_the_options_are_those_of_the_design() -> None:
     options = {name for param in command.commands["run"].params for name in (*param.opts, *param.secondary_opts)}  # type: ignore[attr-defined]
     assert options == {
         "--task", "-t", "--model", "-m", "--limit", "--out", "--batch-size", "--gen", "--cache", "--protocol", "--data",
-        "--judge", "--offline", "--engine", "--workers", "--seed", "--resume", "--no-resume", "--retry-failed",
-        "--device", "--dtype", "--trace", "--max-failures",
+        "--judge", "--offline", "--engine", "--workers", "--ray-address", "--seed", "--resume", "--no-resume",
+        "--retry-failed", "--device", "--dtype", "--trace", "--max-failures",
     }  # fmt: skip

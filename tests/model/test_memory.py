@@ -16,8 +16,10 @@ from torch.profiler import ProfilerActivity, profile
 
 import lladav_eval
 from lladav_eval import LladaV, Request, SamplingParams
+from lladav_eval.continuous import Batch, Job
 from lladav_eval.model.lladav import BoundPrompts
 from lladav_eval.model.memory import USABLE, PromptSize, batch_bytes, batch_that_fits, free_bytes, weight_bytes
+from lladav_eval.pipeline import Prepared
 from lladav_eval.records import IMAGE_PLACEHOLDER_ID
 
 TEXT = "Which digit is in the picture? "
@@ -76,8 +78,24 @@ def peak(run: Callable[[], object]) -> int:
     return highest
 
 
+ANY = SamplingParams(4, 4, 4)
+
+
+def prepare(model: LladaV, requests: list[Request]) -> list[Prepared]:
+    return [model._prepare(request, ANY) for request in requests]
+
+
+def answer(model: LladaV, prepared: list[Prepared], params: SamplingParams) -> None:
+    jobs = [
+        Job(index, item.prompt, model._sampling_tokens(item.request, params), seed=0)
+        for index, item in enumerate(prepared)
+        if item.prompt is not None
+    ]
+    assert sum(len(done) for done in Batch(model.model, params, len(jobs)).run(jobs)) == len(prepared)
+
+
 def sizes(model: LladaV, requests: list[Request]) -> list[PromptSize]:
-    prompts = [prepared.prompt for prepared in model._prepare(requests) if prepared.prompt is not None]
+    prompts = [prepared.prompt for prepared in prepare(model, requests) if prepared.prompt is not None]
     bound = BoundPrompts.bind(model.model, prompts)
     return [
         PromptSize(len(ids), int((ids == IMAGE_PLACEHOLDER_ID).sum()), sum(len(tiles) for tiles in prompt.pixels))
@@ -89,11 +107,11 @@ def sizes(model: LladaV, requests: list[Request]) -> list[PromptSize]:
 @pytest.mark.parametrize("kind", REQUESTS)
 def test_the_estimate_is_near_the_measured_peak(checkpoint: Path, kind: str, dtype: str) -> None:
     model = lladav_eval.load(checkpoint, device="cpu", dtype=dtype)
-    prepared = model._prepare(REQUESTS[kind])
+    prepared = prepare(model, REQUESTS[kind])
     shapes = sizes(model, REQUESTS[kind])
     ratios = {}
     for name, params in SETTINGS.items():
-        measured = peak(lambda params=params: model._run(prepared, params, trace=False))  # type: ignore[misc]
+        measured = peak(lambda params=params: answer(model, prepared, params))  # type: ignore[misc]
         estimate = batch_bytes(model.config, len(model.tokenizer), shapes, params, model.model.dtype, "cpu")
         ratios[name] = round(estimate / measured, 2)
     assert all(0.9 <= ratio <= 1.25 for ratio in ratios.values()), ratios
@@ -103,7 +121,7 @@ def test_encoding_many_tiles_is_counted(checkpoint: Path) -> None:
     """Frames whose tokens are few beside the features they are pooled from."""
     model = lladav_eval.load(checkpoint, device="cpu", dtype="float32")
     requests = [Request("?", video=(picture(32, 32),) * 40, num_frames=40)] * 3
-    prepared = model._prepare(requests)
+    prepared = prepare(model, requests)
     prompts = [item.prompt for item in prepared if item.prompt is not None]
     measured = peak(lambda: BoundPrompts.bind(model.model, prompts))
     from lladav_eval.model.memory import _encoding_bytes
@@ -124,8 +142,8 @@ def test_the_batch_fills_memory_and_does_not_exceed_it(checkpoint: Path) -> None
     vocabulary = len(model.tokenizer)
     count = batch_that_fits(model.config, vocabulary, size, params, torch.float32, free, device="cpu")
     assert count > 1
-    prepared = model._prepare([request] * count)
-    measured = peak(lambda: model._run(prepared, params, trace=False))
+    prepared = prepare(model, [request] * count)
+    measured = peak(lambda: answer(model, prepared, params))
     assert 0.8 * USABLE * free < measured <= free
     one_more = batch_bytes(model.config, vocabulary, [size] * (count + 1), params, torch.float32, "cpu")
     assert one_more > USABLE * free

@@ -55,6 +55,33 @@ def test_the_command_asks_for_the_same_run(tmp_path: Path) -> None:
     assert "--offline" not in words
 
 
+def test_every_option_of_the_command_line_is_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is given comes back to the run loop the same way by the command that resumes."""
+    from dataclasses import fields
+
+    from lladav_eval.cli import main, preflight
+    from lladav_eval.cli import run as run_module
+
+    seen: list[tuple[RunSpec, bool]] = []
+    monkeypatch.setattr(run_module, "_run", lambda spec, out, resume, retry_failed: seen.append((spec, retry_failed)))
+    monkeypatch.setattr(preflight, "check", lambda _: None)
+    for name in ("LLADAV_EVAL_DATA", "HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        monkeypatch.setenv(name, "")  # so that what the command sets is undone
+    given = (
+        *("run", "--task", "pocket_digits", "--model", "m", "--limit", "3", "--batch-size", "2", "--cache", "dual"),
+        *("--gen", "steps=4", "--protocol", "official", "--data", str(tmp_path), "--judge", "j@http://127.0.0.1:9/v1"),
+        *("--offline", "--engine", "ray", "--workers", "5", "--ray-address", "ray://head:10001", "--seed", "7"),
+        *("--retry-failed", "--device", "cpu", "--dtype", "float32", "--trace", "--max-failures", "5%"),
+    )
+    assert main.invoke(given) == 0
+    spec = seen[0][0]
+    plain = RunSpec(("x",), "x")
+    assert [field.name for field in fields(spec) if getattr(spec, field.name) == getattr(plain, field.name)] == []
+    again = shlex.split(command(spec, tmp_path, retry_failed=True))
+    assert main.invoke(again[1:]) == 0
+    assert seen[1] == seen[0]
+
+
 def test_versions_of_installed_packages() -> None:
     found = versions()
     assert found["torch"]

@@ -1,0 +1,63 @@
+"""Which engine a run uses, and how any process of it loads the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lladav_eval.engine.base import StartEngine
+    from lladav_eval.records import Answerer, RunSpec
+
+
+def model_loader(spec: RunSpec) -> Callable[[], Answerer]:
+    """Loads the run's model in whichever process calls it."""
+    from lladav_eval.runs.execute import AUTO_BATCH_SIZE
+    from lladav_eval.runs.keys import code_version
+
+    return partial(_load, spec, spec.batch_size or AUTO_BATCH_SIZE, code_version())
+
+
+def _load(spec: RunSpec, batch_size: int, code: str) -> Answerer:
+    """Raises EnvironmentError_ where other code is installed: its answers could be others."""
+    from lladav_eval.cli.quiet import quiet_libraries
+    from lladav_eval.errors import EnvironmentError_
+    from lladav_eval.runs.keys import code_version
+
+    if code_version() != code:
+        raise EnvironmentError_("a worker has another version of lladav_eval: install the same one on all machines")
+    quiet_libraries(spec.offline)
+    from lladav_eval.adapters.models import resolve_model
+
+    return resolve_model(
+        spec.model, spec.device, spec.dtype, batch_size=batch_size, offline=spec.offline, trace=spec.trace
+    )
+
+
+def choose_engine(spec: RunSpec, say: Callable[[str], None]) -> StartEngine:
+    """The engine that ``--engine`` and ``--workers`` ask for; ``say`` is told of workers that died.
+
+    Raises SettingError for options that contradict each other, EnvironmentError_ if Ray isn't installed.
+    """
+    from lladav_eval.errors import SettingError
+
+    one_gpu_each = spec.device in (None, "auto", "cuda")
+    if spec.engine == "ray":
+        if not one_gpu_each and spec.device != "cpu":
+            raise SettingError(
+                f"--device {spec.device}: Ray gives every worker a GPU of its own; say cuda, cpu or nothing"
+            )
+        from lladav_eval.engine.ray import check_installed, ray_engine
+
+        check_installed()
+        return partial(ray_engine, workers=spec.workers, address=spec.ray_address, one_gpu_each=one_gpu_each, say=say)
+    if spec.ray_address is not None:
+        raise SettingError("--ray-address needs --engine ray")
+    if spec.workers is None or spec.workers == 1:
+        from lladav_eval.engine.local import LocalEngine
+
+        return LocalEngine
+    from lladav_eval.engine.processes import process_engine
+
+    return partial(process_engine, workers=spec.workers, one_gpu_each=one_gpu_each, say=say)

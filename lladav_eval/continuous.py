@@ -1,0 +1,195 @@
+"""Continuous batching: a finished sample leaves the batch and another takes its place.
+
+Every sample walks through its own steps (sampling/loop.py) and positions are packed, so neither the company of a sample
+nor the moment it joins changes its answer. Where memory runs out, the samples that came last go back to the queue, to
+begin anew, and the batch stays smaller from there on.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+
+from lladav_eval.batching import OUT_OF_MEMORY, is_out_of_memory, peak_memory, release_memory, watch_memory
+from lladav_eval.errors import SampleError
+from lladav_eval.model.lladav import BoundPrompts, LladavModel
+from lladav_eval.records import Prompt, SamplingParams
+from lladav_eval.sampling.loop import Sampled, Sampler, SamplingTokens, SeededNoise
+
+
+@dataclass(frozen=True)
+class Job:
+    """A sample that is ready to be answered."""
+
+    index: int
+    """Its place in the order given."""
+    prompt: Prompt
+    tokens: SamplingTokens
+    seed: int
+    """Of its own generator."""
+
+
+@dataclass
+class Cost:
+    """What a sample has cost so far; seconds are its shares of what was done for several at a time."""
+
+    began: float
+    """When it joined, by ``time.perf_counter``."""
+    encoding_seconds: float = 0.0
+    step_seconds: list[float] = field(default_factory=list)
+    prompt_tokens: int | None = None
+    flops: float | None = None
+    peak_memory: int | None = None
+
+
+@dataclass(frozen=True)
+class Done:
+    """A sample that has left the batch: answered, or not and why."""
+
+    index: int
+    cost: Cost
+    sampled: Sampled | None
+    error: str | None = None
+
+
+class Batch:
+    """Samples of equal settings under way on a model, at most ``width`` at a time."""
+
+    def __init__(
+        self,
+        model: LladavModel,
+        params: SamplingParams,
+        width: int,
+        *,
+        trace: bool = False,
+        time_limit: float | None = None,
+    ) -> None:
+        self.width = width
+        self._model = model
+        self._params = params
+        self._time_limit = time_limit
+        self._bound = BoundPrompts(model, [], [])
+        self._sampler = Sampler(self._bound, params, trace)
+        self._running: dict[int, tuple[Job, Cost]] = {}
+        self._waiting: deque[Job] = deque()
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[list[Done]]:
+        """Answer all ``jobs``, drawn as there is room for them; gives the samples that left, step by step."""
+        source = iter(jobs)
+        while True:
+            while len(self._waiting) + len(self._running) < self.width and (job := next(source, None)) is not None:
+                self._waiting.append(job)
+            if not self._waiting and not self._running:
+                return
+            with torch.inference_mode():
+                done = [*self._admit(), *self._step(), *self._expire()]
+            if done:
+                yield done
+
+    def _admit(self) -> list[Done]:
+        """Let in what there is room for, all media encoded together; gives the samples that can't be answered."""
+        room = max(0, self.width - len(self._running))
+        joining = [self._waiting.popleft() for _ in range(min(room, len(self._waiting)))]
+        refused = []
+        for job in list(joining):
+            try:
+                self._bound.check(job.prompt)
+            except SampleError as error:
+                joining.remove(job)
+                refused.append(Done(job.index, Cost(time.perf_counter()), None, str(error)))
+        if not joining:
+            return refused
+        watch_memory(self._model.device)
+        try:
+            return refused + self._bind(joining)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+        release_memory(self._model.device)  # after the handler: a traceback keeps the tensors of its frames alive
+        if len(joining) == 1 and not self._running:
+            return [*refused, Done(joining[0].index, Cost(time.perf_counter()), None, OUT_OF_MEMORY)]
+        self.width = max(1, len(self._running) + len(joining) // 2)
+        self._waiting.extendleft(reversed(joining))
+        return refused
+
+    def _bind(self, joining: list[Job]) -> list[Done]:
+        began = time.perf_counter()
+        numbers = self._bound.add([job.prompt for job in joining])
+        share = (time.perf_counter() - began) / len(joining)
+        refused = []
+        for job, number in zip(joining, numbers, strict=True):
+            ids = self._bound.token_ids[number]
+            cost = Cost(began, share, prompt_tokens=len(ids))
+            length = len(ids) + self._params.gen_length + len(job.tokens.suffix_ids)
+            if length > self._model.config.max_length:
+                self._bound.release(number)
+                refused.append(Done(job.index, cost, None, too_long(length, self._model.config.max_length)))
+                continue
+            self._running[number] = (job, cost)
+            self._sampler.add(number, ids, job.tokens, SeededNoise(job.seed))
+        return refused
+
+    def _step(self) -> list[Done]:
+        """One denoising step for all; gives the samples that it finished."""
+        active = self._sampler.active
+        if not active:
+            return []
+        started = time.perf_counter()
+        try:
+            finished = self._sampler.step()
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+        else:
+            share = (time.perf_counter() - started) / len(active)
+            for number in active:
+                self._running[number][1].step_seconds.append(share)
+            return [self._leave(number, sampled) for number, sampled in finished.items()]
+        return self._shrink(active)
+
+    def _shrink(self, active: tuple[int, ...]) -> list[Done]:
+        """Make room after a step that didn't fit in memory."""
+        alone = len(active) == 1
+        done = [self._leave(active[0], None, OUT_OF_MEMORY)] if alone else []
+        self.width = max(1, math.ceil(len(active) / 2))
+        # A step that broke off may have renewed a part of an approximate mode's cache: then all begin anew.
+        for number in () if alone else reversed(active[0 if self._params.approximate else self.width :]):
+            job, _ = self._running.pop(number)
+            self._forget(number)
+            self._waiting.appendleft(job)
+        release_memory(self._model.device)
+        return done
+
+    def _expire(self) -> list[Done]:
+        """Samples that have been here longer than the time limit."""
+        if self._time_limit is None:
+            return []
+        latest = time.perf_counter() - self._time_limit
+        late = [number for number in self._sampler.active if self._running[number][1].began < latest]
+        reason = f"the time limit of {self._time_limit:g} s per sample was reached"
+        return [self._leave(number, None, reason) for number in late]
+
+    def _leave(self, number: int, sampled: Sampled | None, error: str | None = None) -> Done:
+        job, cost = self._running.pop(number)
+        cost.flops = self._bound.flops[number]
+        cost.peak_memory = peak_memory(self._model.device)
+        self._forget(number)
+        return Done(job.index, cost, sampled, error)
+
+    def _forget(self, number: int) -> None:
+        if number in self._sampler.active:
+            self._sampler.drop(number)
+        self._bound.release(number)
+
+
+def too_long(length: int, limit: int) -> str:
+    """Why a sample of ``length`` positions isn't answered."""
+    return (
+        f"prompt and answer take {length} positions, the model was trained for {limit}; "
+        "use fewer images, fewer frames or a shorter question"
+    )

@@ -1,0 +1,1 @@
+"""Where answers are made: in this process, in several, or on a cluster."""

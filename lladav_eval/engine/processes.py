@@ -1,0 +1,214 @@
+"""Several processes on this machine, each with a model of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+
+from lladav_eval.engine.crew import Answered, CrewEngine, Lost, check_same
+from lladav_eval.engine.worker import Facts, Fault, Worker, use_threads
+from lladav_eval.errors import EnvironmentError_, EvalError
+from lladav_eval.records import Answerer, Question
+
+FAILED_STARTS = 3
+"""So many workers in a row that die before they are ready end the run."""
+STREAM_BATCHES = 2
+"""Batches sent together to a worker that streams, so that its places stay taken while the first one runs out."""
+PATIENCE = 5.0
+"""Seconds a worker gets to end when told to; then it is killed."""
+
+
+def process_engine(
+    load_model: Callable[[], Answerer],
+    batch_size: int,
+    *,
+    workers: int,
+    one_gpu_each: bool = True,
+    say: Callable[[str], None] = lambda _: None,
+) -> CrewEngine:
+    """An engine of ``workers`` processes; ``load_model`` must be importable by them.
+
+    Where there are GPUs and ``one_gpu_each``, a worker sees one of them, in turn. ``say`` is told of dead workers.
+    """
+    crew = Processes(load_model, workers, _gpus() if one_gpu_each else [])
+    return CrewEngine(crew, batch_size * (STREAM_BATCHES if crew.facts.streams else 1), say)
+
+
+@dataclass
+class _Process:
+    process: SpawnProcess
+    connection: Connection
+    ready: bool = False
+    busy: bool = False
+
+
+class Processes:
+    """The crew of worker processes; answers come through a pipe each."""
+
+    def __init__(self, load_model: Callable[[], Answerer], count: int, gpus: Sequence[str]) -> None:
+        self._load_model = load_model
+        self._gpus = gpus
+        self._threads = max(1, _cpus() // count)
+        self._failed_starts = 0
+        self._facts: Facts | None = None
+        self._crew: list[_Process] = []
+        try:
+            for index in range(count):
+                self._crew.append(self._start(index))
+            while self._facts is None:
+                self.wait()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def facts(self) -> Facts:
+        if self._facts is None:
+            raise RuntimeError("no worker is ready")
+        return self._facts
+
+    def _start(self, index: int) -> _Process:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        gpu = self._gpus[index % len(self._gpus)] if self._gpus else None
+        process = context.Process(
+            target=_work, args=(theirs, self._load_model, self._threads, gpu), name=f"worker {index}", daemon=True
+        )
+        with _without_ctrl_c():
+            process.start()
+        theirs.close()  # so that its death closes the pipe
+        return _Process(process, ours)
+
+    def free(self) -> int | None:
+        return next((index for index, one in enumerate(self._crew) if one.ready and not one.busy), None)
+
+    def ask(self, worker: int, questions: Sequence[Question]) -> None:
+        one = self._crew[worker]
+        one.busy = True
+        with contextlib.suppress(OSError):  # it is dead: its end of the pipe says so to ``wait``
+            one.connection.send(list(questions))
+
+    def wait(self) -> Answered | Lost | None:
+        (connection, *_) = wait([one.connection for one in self._crew])
+        index = next(index for index, one in enumerate(self._crew) if one.connection is connection)
+        one = self._crew[index]
+        try:
+            message = one.connection.recv()
+        except (EOFError, OSError):
+            return self._replace(index)
+        if isinstance(message, Fault):
+            raise message.error()
+        if isinstance(message, Facts):
+            self._facts = self._facts or message
+            check_same(self._facts, message)
+            one.ready, self._failed_starts = True, 0
+            return None
+        part, missing = message
+        one.busy = missing > 0
+        return Answered(index, part)
+
+    def _replace(self, index: int) -> Lost | None:
+        """Put a fresh process in the place of one that died."""
+        dead = self._crew[index]
+        dead.connection.close()
+        dead.process.join(PATIENCE)
+        reason = f"worker {index} died ({_how(dead.process.exitcode)})"
+        if not dead.ready:
+            self._failed_starts += 1
+            if self._failed_starts >= FAILED_STARTS:
+                raise EnvironmentError_(
+                    f"{reason} while it loaded the model, the {FAILED_STARTS}. such death in a row: "
+                    "use fewer --workers, or make memory free"
+                )
+        self._crew[index] = self._start(index)
+        return Lost(index, reason) if dead.busy else None
+
+    def close(self) -> None:
+        for one in self._crew:
+            one.process.terminate()
+        for one in self._crew:
+            one.process.join(PATIENCE)
+            if one.process.exitcode is None:
+                one.process.kill()
+                one.process.join()
+            one.connection.close()
+
+
+def _how(exitcode: int | None) -> str:
+    if exitcode is None or exitcode >= 0:
+        return f"exit code {exitcode}"
+    name = signal.Signals(-exitcode).name
+    return f"{name}, as when memory runs out" if name == "SIGKILL" else name
+
+
+def _cpus() -> int:
+    """Those this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _gpus() -> list[str]:
+    """Names of the CUDA devices to share out, as CUDA_VISIBLE_DEVICES wants them."""
+    import torch
+
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    count = torch.cuda.device_count()
+    return visible.split(",")[:count] if visible is not None else [str(index) for index in range(count)]
+
+
+@contextlib.contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """A process started here never sees Ctrl-C, which the terminal sends to all: its parent ends it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # which unblocks the signal when it has to start its own process
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _work(connection: Connection, load_model: Callable[[], Answerer], threads: int, gpu: str | None) -> None:
+    """The life of a worker process."""
+    threading.Thread(target=_die_with_parent, name="parent watch", daemon=True).start()
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    use_threads(threads)
+    try:
+        worker = Worker(load_model)
+        connection.send(worker.facts())
+        while True:
+            _answer(worker, connection.recv(), connection)
+    except (EOFError, BrokenPipeError):
+        return  # the run is over
+    except EvalError as error:
+        connection.send(Fault(type(error), str(error)))
+    except Exception as error:
+        connection.send(Fault(None, f"{type(error).__name__}: {error}", traceback.format_exc()))
+
+
+def _answer(worker: Worker, questions: Sequence[Question], connection: Connection) -> None:
+    missing = len(questions)
+    for part in worker.parts(questions):
+        missing -= len(part)
+        connection.send((part, missing))
+    if missing:
+        raise RuntimeError(f"{worker.facts().name} answered {missing} questions too few")
+
+
+def _die_with_parent() -> None:
+    """End at once when the run's process is gone, in the middle of a batch too."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)

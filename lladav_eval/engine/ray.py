@@ -1,0 +1,294 @@
+"""Workers placed and restarted by Ray, on this machine or on a cluster.
+
+Ray is an optional package (``pip install 'lladav_eval[ray]'``). It decides on which node a worker runs and starts it
+again after a death; which samples are asked again is decided here (crew.py), and the run's process alone writes the
+journal. Images travel with their question. Assumed to be the same on every node: this package, the checkpoint and, for
+videos, the data folder (the first two are checked before an answer counts).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+from lladav_eval.engine.crew import Answered, CrewEngine, Lost, check_same
+from lladav_eval.engine.worker import Facts, Fault, Worker
+from lladav_eval.errors import EnvironmentError_, EvalError, one_line
+from lladav_eval.records import Answerer, Generation, Question
+
+RESTARTS = 8
+"""So often Ray starts one worker again."""
+HINT_AFTER = 30.0
+"""Seconds without any ready worker before the user is told what is waited for."""
+GIVE_UP_AFTER = 1800.0
+"""The same, before the run ends."""
+ADDRESS_VARIABLE = "RAY_ADDRESS"
+
+
+def check_installed() -> None:
+    """Raises EnvironmentError_ with the command that installs Ray."""
+    if find_spec("ray") is None:
+        raise EnvironmentError_("--engine ray needs the package ray: pip install 'lladav_eval[ray]'")
+
+
+def ray_engine(
+    load_model: Callable[[], Answerer],
+    batch_size: int,
+    *,
+    workers: int | None = None,
+    address: str | None = None,
+    one_gpu_each: bool = True,
+    say: Callable[[str], None] = lambda _: None,
+) -> CrewEngine:
+    """An engine of Ray actors.
+
+    Args:
+        load_model: must be importable on all nodes.
+        batch_size: samples sent to a worker at once.
+        workers: how many; None is one for every GPU of the cluster, or one.
+        address: ``HOST:PORT``, ``auto`` or ``ray://HOST:PORT``; None is RAY_ADDRESS, or else a cluster started here,
+            on the loopback interface, for this run alone.
+        one_gpu_each: reserve a GPU for every worker where the cluster has any.
+        say: is told of dead workers and long waits.
+
+    Raises:
+        EnvironmentError_: if the cluster can't be reached or gives no worker.
+    """
+    return CrewEngine(Actors(load_model, workers, address, one_gpu_each, say), batch_size, say)
+
+
+class _Actor:
+    """A worker as Ray runs it. Errors are returned, so that they reach the user in their own words."""
+
+    def __init__(self, load_model: Callable[[], Answerer]) -> None:
+        self._load_model = load_model
+        self._worker: Worker | None = None
+
+    def load(self) -> Facts | Fault:
+        try:
+            self._worker = self._worker or Worker(self._load_model)
+            return self._worker.facts()
+        except Exception as error:
+            return _fault(error)
+
+    def answer(self, questions: Sequence[Question]) -> list[Generation] | Fault | None:
+        """None if Ray restarted the worker since it loaded the model."""
+        try:
+            return None if self._worker is None else self._worker.answer(questions)
+        except Exception as error:
+            return _fault(error)
+
+
+def _fault(error: Exception) -> Fault:
+    if isinstance(error, EvalError):
+        return Fault(type(error), str(error))
+    return Fault(None, f"{type(error).__name__}: {error}", traceback.format_exc())
+
+
+@dataclass
+class _Member:
+    actor: Any
+    ready: bool = False
+    busy: bool = False
+
+
+class Actors:
+    """The crew of Ray actors."""
+
+    def __init__(
+        self,
+        load_model: Callable[[], Answerer],
+        workers: int | None,
+        address: str | None,
+        one_gpu_each: bool,
+        say: Callable[[str], None],
+    ) -> None:
+        import ray
+
+        self._say = say
+        self._facts: Facts | None = None
+        self._crew: dict[int, _Member] = {}
+        self._calls: dict[Any, int] = {}
+        self._idle_since = time.monotonic()
+        self._hinted = False
+        self._ours = connect(address)
+        try:
+            gpus = int(ray.cluster_resources().get("GPU", 0)) if one_gpu_each else 0
+            count = workers or gpus or 1
+            cpus = 1 if gpus else cpus_each([node["Resources"].get("CPU", 0) for node in _nodes()], count)
+            self._asked_for = f"{count} of {cpus:g} CPU" + (" and 1 GPU" if gpus else "")
+            remote = ray.remote(_Actor).options(
+                num_cpus=cpus, num_gpus=1 if gpus else 0, max_restarts=RESTARTS, max_task_retries=0
+            )
+            for index in range(count):
+                self._crew[index] = _Member(remote.remote(load_model))
+                self._load(index)
+            while self._facts is None:
+                self.wait()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def facts(self) -> Facts:
+        if self._facts is None:
+            raise RuntimeError("no worker is ready")
+        return self._facts
+
+    def _load(self, index: int) -> None:
+        """Ask a new or restarted worker to load the model, whenever Ray has placed it."""
+        member = self._crew[index]
+        member.ready = member.busy = False
+        self._calls[member.actor.load.options(max_task_retries=-1).remote()] = index
+
+    def free(self) -> int | None:
+        return next((index for index, one in self._crew.items() if one.ready and not one.busy), None)
+
+    def ask(self, worker: int, questions: Sequence[Question]) -> None:
+        member = self._crew[worker]
+        member.busy = True
+        self._calls[member.actor.answer.remote(list(questions))] = worker
+
+    def wait(self) -> Answered | Lost | None:
+        import ray
+        from ray.exceptions import RayError, RayTaskError
+
+        done, _ = ray.wait(list(self._calls), num_returns=1, timeout=1.0)
+        if not done:
+            self._check_patience()
+            return None
+        index = self._calls.pop(done[0])
+        member = self._crew[index]
+        try:
+            result = ray.get(done[0])
+        except RayTaskError as error:
+            raise RuntimeError(f"in a worker: {one_line(error, 1000)}") from error
+        except RayError as error:
+            return self._lost(index, one_line(error))
+        if isinstance(result, Fault):
+            raise result.error()
+        if isinstance(result, Facts):
+            self._facts = self._facts or result
+            check_same(self._facts, result)
+            member.ready = True
+            self._idle_since, self._hinted = time.monotonic(), False
+            return None
+        if result is None:
+            return self._lost(index, "restarted while it had nothing to do")
+        member.busy = False
+        self._idle_since = time.monotonic()
+        return Answered(index, list(enumerate(result)))
+
+    def _lost(self, index: int, reason: str) -> Lost | None:
+        """A worker died; loading again waits for Ray to restart it, and dies only with its last restart."""
+        was_busy = self._crew[index].busy
+        if was_busy:
+            self._load(index)
+            return Lost(index, f"worker {index} died ({reason})")
+        del self._crew[index]
+        self._say(f"worker {index} is gone for good: {reason}")
+        if not self._crew:
+            raise EnvironmentError_(f"no worker is left; the last one: {reason}")
+        return None
+
+    def _check_patience(self) -> None:
+        """Say what is waited for, and don't wait for ever, while no worker has work."""
+        if any(member.ready for member in self._crew.values()):
+            return
+        waited = time.monotonic() - self._idle_since
+        if waited > GIVE_UP_AFTER:
+            raise EnvironmentError_(f"no worker was ready for {waited / 60:.0f} minutes: {self._shortage()}")
+        if waited > HINT_AFTER and not self._hinted:
+            self._hinted = True
+            self._say(f"still waiting for a worker: {self._shortage()}")
+
+    def _shortage(self) -> str:
+        import ray
+
+        free = ray.available_resources()
+        return (
+            f"asked for {self._asked_for}; free in the cluster: {free.get('CPU', 0):g} CPU, {free.get('GPU', 0):g} GPU"
+        )
+
+    def close(self) -> None:
+        import ray
+
+        if self._ours:
+            ray.shutdown()  # ends the actors too
+            return
+        for member in self._crew.values():
+            with contextlib.suppress(Exception):  # the cluster may be gone
+                ray.kill(member.actor)
+
+
+def connect(address: str | None) -> bool:
+    """Join the cluster at ``address``, or start one; False if this process was in one already.
+
+    Raises EnvironmentError_ if there is none.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    import ray
+
+    if ray.is_initialized():
+        return False
+    address = address or os.environ.get(ADDRESS_VARIABLE)
+    _check_reachable(address)
+    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if address is None:
+        options |= {"address": "local", "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+    else:
+        options["address"] = address
+    with _keep_sigterm():
+        try:
+            ray.init(**options)
+        except (ConnectionError, RuntimeError, TimeoutError, ValueError, OSError) as error:
+            where = f"the Ray cluster at {address} can't be used" if address else "Ray can't be started here"
+            raise EnvironmentError_(f"{where}: {one_line(error)}") from error
+    return True
+
+
+def _check_reachable(address: str | None) -> None:
+    """Ray itself tries for minutes. Raises EnvironmentError_."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise EnvironmentError_(f"no Ray cluster answers at {address}: {one_line(error)}") from error
+
+
+@contextlib.contextmanager
+def _keep_sigterm() -> Iterator[None]:
+    """Ray puts a handler of its own in place, which would end the run without a word."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
+
+
+def _nodes() -> list[dict[str, Any]]:
+    import ray
+
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
+def cpus_each(nodes: Sequence[float], workers: int) -> float:
+    """The most CPUs that ``workers`` can have each, so that all find a node; less than one where CPUs are too few."""
+    for cpus in range(int(max(nodes, default=0)), 0, -1):
+        if sum(int(node // cpus) for node in nodes) >= workers:
+            return cpus
+    return max(0.01, int(100 * sum(nodes) / workers) / 100) if sum(nodes) else 1

@@ -1,0 +1,76 @@
+"""Loading a checkpoint by name: onto which device, in which number type."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from lladav_eval.errors import EnvironmentError_, SettingError
+from lladav_eval.model.checkpoint import find_checkpoint, load_model
+from lladav_eval.model.config import read_config
+from lladav_eval.pipeline import LladaV
+from lladav_eval.processing.chat import ChatTokenizer
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def load(
+    name_or_dir: str | Path,
+    device: str | None = None,
+    dtype: str | None = None,
+    *,
+    offline: bool = False,
+    compile_layers: bool = False,
+) -> LladaV:
+    """Load a checkpoint: ``pocket``, ``pocket-ar``, a directory, or a hub name such as ``GSAI-ML/LLaDA-V``.
+
+    Args:
+        name_or_dir: which checkpoint.
+        device: ``cuda``, ``cuda:1``, ``cpu``, ``mps``; default: CUDA when present, else CPU.
+        dtype: ``float32``, ``bfloat16`` or ``float16``; default: bfloat16 on CUDA, float32 elsewhere.
+        offline: never touch the network.
+        compile_layers: run the transformer layers through ``torch.compile``.
+
+    Raises:
+        CheckpointError: if the checkpoint can't be loaded as it stands.
+        EnvironmentError_: if the device or the hub is missing.
+        SettingError: if the device or type name means nothing.
+    """
+    target = choose_device(device)
+    precision = choose_dtype(dtype, target)
+    directory = find_checkpoint(str(name_or_dir), offline)
+    config = read_config(directory)
+    tokenizer = ChatTokenizer.from_dir(directory)
+    model = load_model(directory, config, len(tokenizer), target, precision)
+    if compile_layers:
+        for layer in model.model.layers:
+            layer.compile(dynamic=True)
+    return LladaV(model, tokenizer, directory, str(name_or_dir))
+
+
+def choose_device(name: str | None) -> torch.device:
+    """The device of that name, or the best one here."""
+    if name is None or name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise SettingError(f"device={name!r}: not a device; use cuda, cuda:N, cpu or mps") from None
+    missing = (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()) or (
+        device.type == "mps" and not torch.backends.mps.is_available()
+    )
+    if missing:
+        raise EnvironmentError_(f"device={name!r}: this machine has no such device; drop --device or use --device cpu")
+    if device.type not in ("cuda", "cpu", "mps"):
+        raise SettingError(f"device={name!r}: not supported; use cuda, cuda:N, cpu or mps")
+    return device
+
+
+def choose_dtype(name: str | None, device: torch.device) -> torch.dtype:
+    """The type of that name, or the default of the device."""
+    if name is None or name == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    if name not in DTYPES:
+        raise SettingError(f"dtype={name!r}: choose one of {', '.join(DTYPES)}")
+    return DTYPES[name]

@@ -1,0 +1,77 @@
+"""Items made in a thread: order, bounds, errors, and nothing left behind."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from lladav_eval.engine.ahead import Ahead
+
+
+def made_by(numbers: int, made: list[int]) -> Iterator[int]:
+    for number in range(numbers):
+        made.append(number)
+        yield number
+
+
+def test_all_items_come_in_order() -> None:
+    with Ahead(made_by(50, []), 3) as items:
+        assert list(items) == list(range(50))
+        assert list(items) == []
+
+
+def test_items_are_made_while_the_reader_works_but_never_far_ahead() -> None:
+    made: list[int] = []
+    with Ahead(made_by(50, made), 3) as items:
+        assert next(items) == 0
+        deadline = time.monotonic() + 20
+        while len(made) < 5 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.2)
+        assert len(made) == 5  # one read, three waiting, one in the maker's hands
+
+
+@pytest.mark.parametrize("error", [ValueError("row 2"), KeyboardInterrupt()])
+def test_an_error_comes_after_the_items_before_it(error: BaseException) -> None:
+    def failing() -> Iterator[int]:
+        yield from (0, 1)
+        raise error
+
+    with Ahead(failing(), 8) as items:
+        assert [next(items), next(items)] == [0, 1]
+        with pytest.raises(type(error)):
+            next(items)
+        assert list(items) == []
+
+
+def test_leaving_early_ends_the_thread() -> None:
+    before = threading.active_count()
+    made: list[int] = []
+    with Ahead(made_by(1000, made), 2) as items:
+        next(items)
+    assert threading.active_count() == before
+    assert len(made) <= 5
+    assert list(items) == []
+
+
+def test_closing_wakes_a_reader_in_another_thread() -> None:
+    asked = threading.Event()
+    go_on = threading.Event()
+
+    def slow() -> Iterator[int]:
+        asked.set()
+        go_on.wait(60)
+        yield from ()
+
+    items = Ahead(slow(), 2)
+    got: list[list[int]] = []
+    reader = threading.Thread(target=lambda: got.append(list(items)))
+    reader.start()
+    asked.wait(60)
+    threading.Timer(0.2, go_on.set).start()
+    items.close()
+    reader.join(60)
+    assert got == [[]]

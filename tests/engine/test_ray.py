@@ -1,0 +1,196 @@
+"""Workers on a Ray cluster of two nodes on this machine: same answers, deaths of a worker and of a node survived."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import crew_models
+import pytest
+from crew_models import Scripted, alive, items, notes, wait_for
+
+pytest.importorskip("ray", reason="the optional package ray isn't installed: pip install 'lladav_eval[ray]'")
+
+from lladav_eval.engine.ray import cpus_each, ray_engine
+from lladav_eval.errors import CheckpointError, EnvironmentError_
+from lladav_eval.records import RunSpec
+from lladav_eval.runs import tasks as tasks_module
+from lladav_eval.runs.execute import execute
+from lladav_eval.runs.store import RunDirectory, read_json
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "runs"))
+import toy
+
+HOST = "127.0.0.2"
+"""Loopback under a name that Ray doesn't replace by the machine's own address."""
+ONE_CPU: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80 << 20, "node_ip_address": HOST}
+
+
+class Nodes:
+    """A head and a second node, of one CPU each."""
+
+    def __init__(self, folder: str) -> None:
+        from ray.cluster_utils import Cluster
+
+        with socket.create_server((HOST, 0)) as free:
+            port = free.getsockname()[1]
+        head = {**ONE_CPU, "include_dashboard": False, "ray_client_server_port": port, "temp_dir": folder}
+        self.cluster = Cluster(initialize_head=True, head_node_args=head)
+        self.address = str(self.cluster.address)
+        self.client_address = f"ray://{HOST}:{port}"
+        self.second: Any = None
+
+    def complete(self) -> None:
+        """Start the second node unless it is there."""
+        if self.second is None:
+            self.second = self.cluster.add_node(**ONE_CPU)
+
+    def kill_second(self) -> None:
+        self.cluster.remove_node(self.second, allow_graceful=False)
+        self.second = None
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Nodes]:
+    folder = tempfile.mkdtemp(prefix="ray-")  # the path of a socket must be short
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        root = Path(__file__).parents[2]
+        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, (root, root / "tests/engine", root / "tests/runs"))))
+        patch.delenv("RAY_ADDRESS", raising=False)
+        started = Nodes(folder)
+        yield started
+        started.cluster.shutdown()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def nodes(cluster: Nodes) -> Nodes:
+    cluster.complete()
+    return cluster
+
+
+def answers(model: Scripted, address: str) -> list[str]:
+    """Twelve items through two workers, each exactly once; gives what was said of deaths."""
+    said: list[str] = []
+    given: dict[int, str] = {}
+    load = partial(crew_models.scripted, model)
+    with ray_engine(load, 3, workers=2, address=address, say=said.append) as engine:
+        assert engine.fingerprint == "scripted-1"
+        for group in engine.answer(iter(items(12, unreadable=[7]))):
+            for item, answer in group:
+                assert item.doc_id not in given
+                given[item.doc_id] = answer.text if answer.status == "ok" else str(answer.error)
+    expected = {row: f"row {row}: ({row}, 0, 0)" for row in range(12)}
+    assert given == {**expected, 7: "torn"}
+    return said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("client", [False, True], ids=["host:port", "ray://"])
+def test_both_nodes_answer(nodes: Nodes, tmp_path: Path, client: bool) -> None:
+    address = nodes.client_address if client else nodes.address
+    assert answers(Scripted(tmp_path, together=2), address) == []
+    pids = {line.split()[0] for line in notes(tmp_path / "asked")}
+    assert len(pids) == 2
+    assert str(os.getpid()) not in pids
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_restarted_by_ray_and_its_batch_asked_again(nodes: Nodes, tmp_path: Path) -> None:
+    (death,) = answers(Scripted(tmp_path, kill={4: 1}), nodes.address)
+    assert death.startswith("worker ")
+    assert death.endswith("its 3 samples are asked again")
+    rows = sorted(int(line.split()[2]) for line in notes(tmp_path / "asked"))
+    assert rows == sorted([0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 3, 4])
+
+
+@pytest.mark.slow
+def test_a_worker_that_cant_load_says_why(nodes: Nodes) -> None:
+    with pytest.raises(CheckpointError, match="the weights of layer 3 are missing"):
+        ray_engine(crew_models.refuses_to_load, 3, workers=2, address=nodes.address)
+
+
+@pytest.mark.slow
+def test_leaving_in_the_middle_ends_the_workers_of_a_cluster_that_stays(nodes: Nodes, tmp_path: Path) -> None:
+    load = partial(crew_models.scripted, Scripted(tmp_path, seconds=300))
+    with ray_engine(load, 1, workers=2, address=nodes.address) as engine:
+        groups = engine.answer(iter(items(4, unreadable=[1])))
+        assert [item.doc_id for item, _ in next(groups)] == [1]  # while rows 0 and 2 are being answered
+        wait_for(lambda: len(notes(tmp_path / "asked")) == 2)
+    workers = [int(line.split()[0]) for line in notes(tmp_path / "asked")]
+    wait_for(lambda: not any(map(alive, workers)))
+
+
+@pytest.mark.slow
+def test_a_run_outlives_a_killed_node_and_equals_a_local_one(
+    nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = toy.write_tasks(tmp_path / "tasks", rows=12)
+    tasks_module._list_tasks.cache_clear()
+    monkeypatch.setattr(tasks_module, "tasks_dir", lambda: folder)
+    monkeypatch.setenv("LMMS_EVAL_DATASETS_CACHE", str(tmp_path / "cache"))
+    spec = RunSpec(tasks=("lladav_toy_a", "lladav_toy_b"), model="toy", batch_size=3)
+    local = RunDirectory(tmp_path / "local")
+    execute(spec, partial(crew_models.scripted, Scripted(tmp_path / "local")), local)
+
+    notes_folder = tmp_path / "workers"
+    notes_folder.mkdir()
+    said: list[str] = []
+    killer = threading.Thread(target=kill_when_both_work, args=(nodes, notes_folder))
+    killer.start()
+    on_ray = RunDirectory(tmp_path / "ray")
+    execute(
+        spec,
+        partial(crew_models.scripted, Scripted(notes_folder, seconds=0.3, together=2)),
+        on_ray,
+        engine=partial(ray_engine, workers=2, address=nodes.address, say=said.append),
+    )
+    killer.join()
+    assert any("samples are asked again" in line for line in said), said
+    assert on_ray.samples.read_bytes() == local.samples.read_bytes()
+    results, expected = read_json(on_ray.results), read_json(local.results)
+    for name in spec.tasks:
+        assert results["tasks"][name]["n"] == 12
+        assert results["tasks"][name]["failed"] == 0
+        assert results["tasks"][name]["metrics"] == expected["tasks"][name]["metrics"]
+    asked = [line.split(maxsplit=1)[1] for line in notes(notes_folder / "asked")]
+    assert len(set(asked)) == 24
+    assert 24 < len(asked) <= 24 + 3
+
+
+def kill_when_both_work(nodes: Nodes, folder: Path) -> None:
+    while len({line.split()[0] for line in notes(folder / "asked")}) < 2:
+        time.sleep(0.02)
+    nodes.kill_second()
+
+
+def test_an_address_where_nothing_answers_is_refused_at_once() -> None:
+    with pytest.raises(EnvironmentError_, match=rf"no Ray cluster answers at {HOST}:9"):
+        ray_engine(crew_models.refuses_to_load, 3, address=f"{HOST}:9")
+
+
+@pytest.mark.parametrize(
+    ("nodes_cpus", "workers", "each"),
+    [
+        ([16], 1, 16),
+        ([16], 2, 8),
+        ([8, 8], 2, 8),
+        ([8, 4], 2, 4),
+        ([8, 4], 3, 4),
+        ([2], 4, 0.5),
+        ([2], 3, 0.66),
+        ([], 2, 1),
+    ],
+)
+def test_cpus_are_shared_so_that_every_worker_finds_a_node(nodes_cpus: list[float], workers: int, each: float) -> None:
+    assert cpus_each(nodes_cpus, workers) == each
