@@ -14,6 +14,10 @@ EvalError                 something the user can act on; the command line prints
 
 from __future__ import annotations
 
+import re
+
+_ADDRESS = re.compile(r" ?<[^<>]* at 0x[0-9a-fA-F]+>")
+
 
 class EvalError(Exception):
     """Base of all errors meant for people. ``exit_code`` is what the command line returns."""
@@ -65,6 +69,15 @@ class MediaError(SampleError):
     """An image or a video can't be read, or is refused (empty, truncated, too large)."""
 
 
+def past_time(limit: float) -> str:
+    """Why a sample failed that took longer than ``--time-limit``."""
+    return f"took longer than the time limit of {limit:g} s; raise --time-limit and add --retry-failed"
+
+
 def one_line(error: BaseException, limit: int = 200) -> str:
-    """The message of an error on one line, for quoting it inside another; its kind if it has no message."""
-    return " ".join(str(error).split())[:limit] or type(error).__name__
+    """The message of an error on one line, for quoting it inside another; its kind if it has no message.
+
+    Addresses of objects are left out, so that the line is the same in every run.
+    """
+    text = _ADDRESS.sub("", " ".join(str(error).split()))
+    return text[:limit].strip() or type(error).__name__

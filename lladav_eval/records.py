@@ -302,6 +302,8 @@ class RunSpec:
     """Record which position was filled at which step."""
     max_failures: str | None = None
     """A number of samples ("5") or a share ("1%"); None is the default rule of runs/execute.py."""
+    time_limit: float | None = None
+    """Most seconds from the start of a sample's batch to its answer; past them it has failed. None is no limit."""
     engine: Literal["local", "ray"] = "local"
     workers: int | None = None
     """Processes that answer; None is this one, with Ray one for every GPU."""

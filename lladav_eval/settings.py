@@ -230,42 +230,27 @@ def request_from(text: str, visuals: Sequence[Any] | None, settings: GenerationS
 
 
 def _medium(visual: Any) -> Image | str | VideoClip | tuple[Image, ...]:
-    """An image, the path of a video or a part of one, or the frames of one."""
+    """An image, decoded; the path of a video or a part of one; or the frames of one."""
     from PIL.Image import Image
 
+    from lladav_eval.media import open_image
+
     if isinstance(visual, Image):
-        return visual
+        return open_image(visual)
     if isinstance(visual, (str, Path)):
         path = Path(visual)
         if path.suffix.lower() in _IMAGE_ENDINGS:
-            return _open_image(path)
+            return open_image(path, path.name)
         _require(path)
         return str(path)
     if isinstance(visual, VideoClip):
         _require(Path(visual.path))
         return visual
     if isinstance(visual, (list, tuple)) and visual and all(isinstance(frame, Image) for frame in visual):
-        return tuple(visual)
+        return tuple(open_image(frame, "video frame") for frame in visual)
     raise MediaError(f"doc_to_visual gave {type(visual).__name__}: expected images or the path of a video")
 
 
 def _require(path: Path) -> None:
     if not path.exists():
         raise MediaError(f"the video {path.name} is missing")
-
-
-def _open_image(path: Path) -> Image:
-    from PIL import Image
-
-    try:
-        with Image.open(path) as file:
-            image: Image.Image = file.copy()  # reads the whole file
-            return image
-    except Exception as error:  # Pillow's decoders raise many kinds
-        raise MediaError(f"the image {path.name} can't be read: {first_line(error)}") from error
-
-
-def first_line(error: Exception) -> str:
-    """The error's message on one line, without the addresses of objects, so that it is the same in every run."""
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0].split(" <_io.")[0]

@@ -19,7 +19,7 @@ from lladav_eval.adapters.hf_flops import Sizes
 from lladav_eval.adapters.hf_inputs import Asked, ask, has_video_path, tensors
 from lladav_eval.adapters.hf_modes import BY_SWITCH, NO_MODES, modes_of, template_of
 from lladav_eval.batching import answer_in_halves, peak_memory, watch_memory
-from lladav_eval.errors import CheckpointError, SampleError, SettingError, one_line
+from lladav_eval.errors import CheckpointError, SampleError, SettingError, one_line, past_time
 from lladav_eval.loading import choose_device, choose_dtype
 from lladav_eval.model.checkpoint import checkpoint_hash, find_checkpoint
 from lladav_eval.records import Generation, Question, SamplingParams, answer_text
@@ -34,12 +34,21 @@ class HfAnswerer:
     takes_video = True
     """Whether the model reads videos, should its processor do so."""
 
-    def __init__(self, model: Any, processor: Any, directory: Path, name: str, batch_size: int) -> None:
+    def __init__(
+        self,
+        model: Any,
+        processor: Any,
+        directory: Path,
+        name: str,
+        batch_size: int,
+        time_limit: float | None = None,
+    ) -> None:
         self.model = model
         self.processor = processor
         self.directory = directory
         self.name = name
         self.batch_size = batch_size
+        self.time_limit = time_limit
         self.modes = modes_of(name, model.config, processor)
         self.sizes = Sizes.of(model)
         self.eos_ids = _eos_ids(model, processor.tokenizer)
@@ -116,8 +125,9 @@ class HfAnswerer:
         started = time.perf_counter()
         watch_memory(self.device)
         inputs = inputs.to(self.device, self.model.dtype)
+        deadline = None if self.time_limit is None else started + self.time_limit
         chooser = Chooser(params, [asked.text for asked in batch])
-        watch = Watch(len(batch), self.eos_ids, params.stop, self.processor.tokenizer, chooser)
+        watch = Watch(len(batch), self.eos_ids, params.stop, self.processor.tokenizer, chooser, deadline)
         hook = self.model.register_forward_pre_hook(watch.count)
         try:
             output = self.model.generate(
@@ -164,6 +174,8 @@ class HfAnswerer:
         media_seconds: float,
         costs: dict[str, Any],
     ) -> Generation:
+        if row in watch.late:
+            return Generation.failure(past_time(self.time_limit or 0.0))
         if watch.ended[row] == "failed":
             return Generation.failure("the model gave logits that are not finite; try dtype float32")
         ids = ids[: watch.length[row]]
@@ -223,7 +235,13 @@ class HfAnswerer:
 
 
 def load_hf(
-    name_or_dir: str, device: str | None, dtype: str | None, *, batch_size: int, offline: bool = False
+    name_or_dir: str,
+    device: str | None,
+    dtype: str | None,
+    *,
+    batch_size: int,
+    offline: bool = False,
+    time_limit: float | None = None,
 ) -> HfAnswerer:
     """Load a model and its processor; weights from safetensors only, no code of the checkpoint is run.
 
@@ -238,9 +256,9 @@ def load_hf(
     target = choose_device(device)
     precision = choose_dtype(dtype, target)
     try:
-        processor = library.AutoProcessor.from_pretrained(directory, local_files_only=True)
+        processor = library.AutoProcessor.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
         model = library.AutoModelForImageTextToText.from_pretrained(
-            directory, dtype=precision, use_safetensors=True, local_files_only=True
+            directory, dtype=precision, use_safetensors=True, local_files_only=True, trust_remote_code=False
         )
     except (ValueError, OSError, KeyError, ImportError, RuntimeError) as error:
         raise CheckpointError(
@@ -264,7 +282,7 @@ def load_hf(
     model.generation_config = library.GenerationConfig(
         do_sample=False, use_cache=True, eos_token_id=eos, pad_token_id=tokenizer.pad_token_id
     )
-    return HfAnswerer(model, processor, directory, name, batch_size)
+    return HfAnswerer(model, processor, directory, name, batch_size, time_limit)
 
 
 def _eos_ids(model: Any, tokenizer: Any) -> set[int]:

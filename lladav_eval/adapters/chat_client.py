@@ -20,6 +20,9 @@ import httpx
 
 from lladav_eval.errors import EnvironmentError_, SampleError, UsageError, one_line
 
+MOST_BYTES = 64 << 20
+"""Longest reply that is read into memory."""
+
 _RETRIED = {408, 409, 425, 429, 500, 502, 503, 504, 529}
 
 
@@ -96,6 +99,10 @@ class NoUsableReply(SampleError):
     """Every attempt ended in a server error, a timeout or something that is no chat completion."""
 
 
+class PastDeadline(SampleError):
+    """No reply came before the caller's deadline."""
+
+
 class Stopped(Exception):
     """Waiting was broken off by the caller's ``stop``."""
 
@@ -137,17 +144,23 @@ class ChatClient:
                 self._http = None
 
     def complete(
-        self, body: dict[str, Any], stop: threading.Event | None = None, *, needs_text: bool = False
+        self,
+        body: dict[str, Any],
+        stop: threading.Event | None = None,
+        *,
+        needs_text: bool = False,
+        deadline: float | None = None,
     ) -> ChatReply:
         """The reply to one request; ``model`` is filled in. Setting ``stop`` ends the waiting between attempts.
 
-        ``needs_text`` asks again where the reply has none.
+        ``needs_text`` asks again where the reply has none. ``deadline``, by ``time.perf_counter``, ends everything.
 
         Raises:
             RequestRejected: the endpoint refuses this request (400, 413, 422 and the like).
             NoUsableReply: server errors, timeouts, cut connections or malformed replies until the end.
             EnvironmentError_: the endpoint can't be reached at all, refuses the key, or limits the rate until the end.
             UsageError: there is no such address or model.
+            PastDeadline: the deadline came first.
             Stopped: ``stop`` was set while waiting.
         """
         reason, unreachable, made = "", False, 0
@@ -156,7 +169,7 @@ class ChatClient:
             pause: float | None = None
             made = attempt + 1
             try:
-                reply = self._once({"model": self.endpoint.model, **body}, made)
+                reply = self._once({"model": self.endpoint.model, **body}, made, deadline)
                 if reply.text is None and needs_text:
                     raise _Passing("a reply without text")
                 return reply
@@ -164,8 +177,11 @@ class ChatClient:
                 reason, pause, unreachable = str(error), error.pause, error.unreachable
             if made < self.patience.attempts:
                 seconds = self.patience.pause(attempt, pause, self._random.random())
-                if stop.wait(seconds):
+                left = self._left(deadline)
+                if stop.wait(min(seconds, left)):
                     raise Stopped
+                if seconds >= left:
+                    raise PastDeadline(f"{self.who} gave no reply in time ({reason})")
         message = f"{self.who} gave no usable reply in {made} attempts ({reason})"
         raise EnvironmentError_(message) if unreachable else NoUsableReply(message)
 
@@ -178,14 +194,14 @@ class ChatClient:
                 self._http = httpx.Client(timeout=self.patience.timeout, follow_redirects=False, limits=limits)
             return self._http
 
-    def _once(self, body: dict[str, Any], attempt: int) -> ChatReply:
+    def _once(self, body: dict[str, Any], attempt: int, deadline: float | None) -> ChatReply:
         client = self._client()
         with self._lock:
             self.calls += 1
         started = time.perf_counter()
         url = f"{self.endpoint.url}/chat/completions"
         try:
-            response = client.post(url, json=body, headers=self._headers())
+            response = self._post(client, url, body, deadline)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise _Passing(self._redact(one_line(error)), unreachable=True) from None
         except httpx.HTTPError as error:  # timeouts, cut connections, broken encodings
@@ -195,6 +211,31 @@ class ChatClient:
             raise _Passing(f"status {status}", _retry_after(response), unreachable=status == 429)
         self._refuse(response)
         return _reply(response, self.endpoint.model, time.perf_counter() - started, attempt)
+
+    def _post(self, client: httpx.Client, url: str, body: dict[str, Any], deadline: float | None) -> httpx.Response:
+        """The whole response, read piece by piece: httpx's own timeout begins anew with every piece."""
+        timeout = min(self.patience.timeout, self._left(deadline))
+        try:
+            with client.stream("POST", url, json=body, headers=self._headers(), timeout=timeout) as response:
+                content = bytearray()
+                for piece in response.iter_bytes():
+                    content += piece
+                    if len(content) > MOST_BYTES:
+                        raise NoUsableReply(f"{self.who} sent more than {MOST_BYTES:,} bytes")
+                    self._left(deadline)
+        except httpx.TimeoutException:
+            self._left(deadline)
+            raise
+        coded = ("content-encoding", "content-length")  # the bytes are decoded by now
+        headers = [item for item in response.headers.multi_items() if item[0].lower() not in coded]
+        return httpx.Response(response.status_code, headers=headers, content=bytes(content))
+
+    def _left(self, deadline: float | None) -> float:
+        """Seconds until the deadline, endless without one. Raises PastDeadline."""
+        left = float("inf") if deadline is None else deadline - time.perf_counter()
+        if left <= 0:
+            raise PastDeadline(f"{self.who} gave no reply in time")
+        return left
 
     def _refuse(self, response: httpx.Response) -> None:
         """Raise on a status that trying again won't change."""

@@ -14,9 +14,17 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
-from lladav_eval.adapters.chat_client import ChatClient, ChatReply, Endpoint, Patience, RequestRejected, Stopped
+from lladav_eval.adapters.chat_client import (
+    ChatClient,
+    ChatReply,
+    Endpoint,
+    PastDeadline,
+    Patience,
+    RequestRejected,
+    Stopped,
+)
 from lladav_eval.adapters.parts import content_of, media_of
-from lladav_eval.errors import SampleError, SettingError
+from lladav_eval.errors import SampleError, SettingError, past_time
 from lladav_eval.records import Generation, Question, Request, SamplingParams, answer_text
 
 MOST_STOPS = 4
@@ -30,11 +38,19 @@ class EndpointAnswerer:
         endpoint: which model, where.
         concurrency: requests in flight at once.
         patience: how long to try.
+        time_limit: most seconds for one question, all attempts together.
     """
 
-    def __init__(self, endpoint: Endpoint, concurrency: int = 8, patience: Patience | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        concurrency: int = 8,
+        patience: Patience | None = None,
+        time_limit: float | None = None,
+    ) -> None:
         self.endpoint = endpoint
         self.concurrency = concurrency
+        self.time_limit = time_limit
         self.client = ChatClient(
             endpoint, patience=patience or Patience(timeout=600.0), connections=max(1, concurrency)
         )
@@ -89,7 +105,10 @@ class EndpointAnswerer:
                 raise Stopped
             content = _content(question.request)
             shown = time.perf_counter() - started
-            reply = self._ask(content, question.params, stop)
+            deadline = None if self.time_limit is None else started + self.time_limit
+            reply = self._ask(content, question.params, stop, deadline)
+        except PastDeadline:
+            return Generation.failure(past_time(self.time_limit or 0.0))
         except SampleError as error:
             return Generation.failure(str(error))
         except Stopped:
@@ -99,7 +118,7 @@ class EndpointAnswerer:
             raise
         return _generation(reply, question.params, shown)
 
-    def _ask(self, content: Any, params: SamplingParams, stop: threading.Event) -> ChatReply:
+    def _ask(self, content: Any, params: SamplingParams, stop: threading.Event, deadline: float | None) -> ChatReply:
         """The reply; newer hosted models want the length under another name, and say so."""
         body: dict[str, Any] = {
             "messages": [{"role": "user", "content": content}],
@@ -111,12 +130,12 @@ class EndpointAnswerer:
         if params.stop:
             body["stop"] = list(params.stop[:MOST_STOPS])
         try:
-            return self.client.complete(body, stop)
+            return self.client.complete(body, stop, deadline=deadline)
         except RequestRejected as error:
             if self._length_field != "max_tokens" or "max_completion_tokens" not in str(error):
                 raise
             body["max_completion_tokens"] = body.pop("max_tokens")
-            reply = self.client.complete(body, stop)
+            reply = self.client.complete(body, stop, deadline=deadline)
             self._length_field = "max_completion_tokens"
             return reply
 

@@ -44,11 +44,23 @@ class Watch(StoppingCriteria):
     The passes are counted by a hook on the model, not derived: ``count`` is to be registered as one.
     """
 
-    def __init__(self, rows: int, eos_ids: set[int], stops: Sequence[str], tokenizer: Any, chooser: Chooser) -> None:
+    def __init__(
+        self,
+        rows: int,
+        eos_ids: set[int],
+        stops: Sequence[str],
+        tokenizer: Any,
+        chooser: Chooser,
+        deadline: float | None = None,
+    ) -> None:
         self.eos_ids = eos_ids
         self.stops = tuple(stops)
         self.tokenizer = tokenizer
         self.chooser = chooser
+        self.deadline = deadline
+        """When, by ``time.perf_counter``, the rows that haven't ended fail."""
+        self.late: set[int] = set()
+        """Rows that failed so."""
         self.tail = _TAIL + 4 * max((len(stop) for stop in stops), default=0)
         self.passes = 0
         self.used = [0] * rows
@@ -73,6 +85,9 @@ class Watch(StoppingCriteria):
                 self.used[row] = self.passes
                 self.length[row] += 1
                 self.ended[row] = self._reason(row, token, input_ids)
+        if self.deadline is not None and time.perf_counter() > self.deadline:
+            self.late.update(row for row, reason in enumerate(self.ended) if reason is None)
+            self.ended = [reason or "failed" for reason in self.ended]
         done = [reason is not None for reason in self.ended]
         return torch.tensor(done, device=input_ids.device)
 

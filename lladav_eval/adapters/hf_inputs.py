@@ -12,7 +12,7 @@ import numpy as np
 from lladav_eval.adapters.hf_modes import NO_MODES, Modes, template_of
 from lladav_eval.adapters.parts import content_of, media_of
 from lladav_eval.errors import SampleError, one_line
-from lladav_eval.processing.video import SampledVideo
+from lladav_eval.processing.decoding import SampledVideo
 from lladav_eval.records import Request
 
 UNKNOWN_FPS = 2.0

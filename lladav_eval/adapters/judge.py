@@ -179,7 +179,7 @@ def _replies(path: Path, content: bytes) -> Iterator[Reply]:
         try:
             value: dict[str, Any] = json.loads(line)
             yield Reply(**{name: str(value[name]) for name in Reply.__dataclass_fields__})
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise UsageError(
                 f"{path}, line {number} is not a judge's reply: restore the file, or move it away"
             ) from None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lladav_eval.errors import SettingError, UsageError
-from lladav_eval.records import Answerer, Generation, Question, SamplingParams
+from lladav_eval.records import Answerer, Generation, Question
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,6 +40,8 @@ AVAILABLE = {
 }
 """What ``lladav-eval models`` lists: how to name it, what it is, what was tried."""
 
+DEFAULT_BATCH_SIZE = 32
+
 PREFIXES = ("hf", "openai", "lmms", "replay")
 """Kinds of models that aren't a LLaDA-V checkpoint."""
 
@@ -57,11 +59,14 @@ def tokenizer_hash(directory: Path) -> str:
 class LladavAnswerer:
     """A LLaDA-V checkpoint, diffusion or autoregressive twin, as the run loop sees it."""
 
-    def __init__(self, model: LladaV, batch_size: int, trace: bool = False) -> None:
+    def __init__(
+        self, model: LladaV, batch_size: int | None, trace: bool = False, time_limit: float | None = None
+    ) -> None:
         self.model = model
         self.name = model.name
         self.batch_size = batch_size
         self.trace = trace
+        self.time_limit = time_limit
 
     @property
     def fingerprint(self) -> str:
@@ -84,15 +89,16 @@ class LladavAnswerer:
 
     def answer(self, questions: Sequence[Question]) -> list[Generation]:
         """One Generation per question, in order; questions of equal settings share batches."""
-        by_params: dict[SamplingParams, list[int]] = {}
-        for index, question in enumerate(questions):
-            by_params.setdefault(question.params, []).append(index)
+        order = sorted(range(len(questions)), key=lambda index: repr(questions[index].params))
         answers: dict[int, Generation] = {}
-        for params, members in by_params.items():
-            requests = [questions[index].request for index in members]
-            generated = self.model.generate(requests, params, batch_size=self.batch_size, trace=self.trace)
-            answers.update(zip(members, generated, strict=True))
+        for finished in self.stream(questions[index] for index in order):
+            answers.update((order[position], generation) for position, generation in finished)
         return [answers[index] for index in range(len(questions))]
+
+    def stream(self, questions: Iterable[Question]) -> Iterator[list[tuple[int, Generation]]]:
+        """Answers as they are finished, each with its question's position: continuous batching (LladaV.stream)."""
+        asked = ((question.request, question.params) for question in questions)
+        return self.model.stream(asked, batch_size=self.batch_size, trace=self.trace, time_limit=self.time_limit)
 
 
 def resolve_model(
@@ -100,18 +106,22 @@ def resolve_model(
     device: str | None = None,
     dtype: str | None = None,
     *,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     offline: bool = False,
     trace: bool = False,
+    time_limit: float | None = None,
 ) -> Answerer:
     """Load what ``name`` stands for; its prefix says which kind of model it is.
 
     Args:
         name: an entry of ``AVAILABLE``.
         device, dtype: as in ``lladav_eval.load``; kinds that have none refuse them.
-        batch_size: questions answered together; for an endpoint, requests in flight at once.
+        batch_size: questions answered together; for an endpoint, requests in flight at once. None fills the memory of
+            a GPU where the model's needs are known (LLaDA-V), and is 32 elsewhere.
         offline: never use the network.
         trace: record the denoising steps; of LLaDA-V only.
+        time_limit: most seconds from the start of a sample's batch to its answer; None is no limit. Refused where
+            answers are recorded, or a model of lmms-eval can't be stopped in between.
 
     Raises:
         UsageError: if the name means nothing.
@@ -121,7 +131,13 @@ def resolve_model(
     if not colon or prefix not in PREFIXES:
         from lladav_eval.loading import load
 
-        return LladavAnswerer(load(name, device, dtype, offline=offline), batch_size, trace)
+        model = load(name, device, dtype, offline=offline)
+        if time_limit is not None and model.config.causal:
+            raise SettingError(
+                f"--time-limit: {name} is autoregressive and can't be stopped in the middle; leave it out"
+            )
+        return LladavAnswerer(model, batch_size, trace, time_limit)
+    batch_size = batch_size or DEFAULT_BATCH_SIZE
     if not rest:
         raise UsageError(f"--model {name}: say which; {prefix} models are named like {_example(prefix)}")
     if trace:
@@ -129,9 +145,11 @@ def resolve_model(
     if prefix == "hf":
         from lladav_eval.adapters.autoregressive import load_hf
 
-        return load_hf(rest, device, dtype, batch_size=batch_size, offline=offline)
+        return load_hf(rest, device, dtype, batch_size=batch_size, offline=offline, time_limit=time_limit)
     if dtype is not None or (device is not None and prefix != "lmms"):
         raise SettingError(f"--device and --dtype can't be chosen for {prefix}: models; leave them out")
+    if time_limit is not None and prefix != "openai":
+        raise SettingError(f"--time-limit: {prefix}: models can't be stopped in the middle of an answer; leave it out")
     if prefix == "lmms":
         from lladav_eval.adapters.registered import load_registered
 
@@ -145,7 +163,7 @@ def resolve_model(
     from lladav_eval.adapters.chat_client import Endpoint
     from lladav_eval.adapters.endpoint import EndpointAnswerer
 
-    return EndpointAnswerer(Endpoint.parse(rest), concurrency=batch_size)
+    return EndpointAnswerer(Endpoint.parse(rest), concurrency=batch_size, time_limit=time_limit)
 
 
 def _example(prefix: str) -> str:

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from lladav_eval.errors import MediaError, SampleError
-from lladav_eval.processing.media import open_image
+from lladav_eval.media import open_image
+from lladav_eval.processing.decoding import SampledVideo, frame_indices
 from lladav_eval.processing.prompt import PLACEHOLDER, media_of_placeholders
-from lladav_eval.processing.video import SampledVideo, frame_indices, sample_video
+from lladav_eval.processing.video import sample_video
 from lladav_eval.records import Request
 
 

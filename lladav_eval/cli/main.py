@@ -88,9 +88,11 @@ def _unforeseen(error: Exception) -> int:
 
 
 def _say(message: str, code: int) -> int:
-    """One line on stderr; the traceback too where ``--debug`` asks for it."""
+    """One line on stderr, without keys; the traceback too where ``--debug`` asks for it."""
+    from lladav_eval.runs.manifest import redact
+
     if os.environ.get(DEBUG_VARIABLE) and sys.exc_info()[1] is not None:
         traceback.print_exc()
     line = "".join(char for char in " ".join(message.split()) if char.isprintable())
-    print(f"error: {line}", file=sys.stderr)
+    print(f"error: {redact(line)}", file=sys.stderr)
     return code

@@ -24,6 +24,8 @@ lladav-eval run --task mmmu --model GSAI-ML/LLaDA-V --engine ray --ray-address h
 
 lladav-eval run --task pocket --model pocket --gen 'stop=["\\n"]' --out results/runs/mine
 
+lladav-eval run --task mmmu --model openai:MODEL@https://host/v1 --time-limit 120   # and later: --retry-failed
+
 A repeated command goes on where the last one stopped. Exit code 1: some samples failed; 130: interrupted."""
 
 
@@ -98,6 +100,10 @@ def run(
     max_failures: Annotated[
         str | None, typer.Option(help="Stop past this many failed samples (5) or share of them (1%).")
     ] = None,
+    time_limit: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="Most seconds for a sample (and its batch); past them it has failed."),
+    ] = None,
 ) -> None:
     """Evaluate a model on tasks; print the table, leave a run directory."""
     from lladav_eval.cli.preflight import check
@@ -123,6 +129,7 @@ def run(
         offline=offline,
         trace=trace,
         max_failures=max_failures,
+        time_limit=time_limit,
         engine="ray" if engine is Engine.ray else "local",
         workers=workers,
         ray_address=ray_address,

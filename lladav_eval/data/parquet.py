@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lladav_eval.errors import TaskError
+from lladav_eval.errors import TaskError, one_line
 
 TEXT_BATCH = 1024
 MEDIA_BATCH = 16
@@ -38,6 +38,12 @@ class ParquetRows:
             self._add(path)
 
     def _add(self, path: Path) -> None:
+        try:
+            self._add_open(path)
+        except (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
+            raise TaskError(f"{path}: its footer is damaged ({one_line(error)}); get the file again") from None
+
+    def _add_open(self, path: Path) -> None:
         with _open(path) as file:
             schema = file.schema_arrow
             if not self._groups and not self.columns:
@@ -73,16 +79,23 @@ class ParquetRows:
             if cursor is None or cursor.key != (group, wanted) or index < cursor.start:
                 cursor = _Cursor((group, wanted), self._starts[group], self._batches(group, wanted))
             while index >= cursor.start + len(cursor.rows):
-                cursor.advance()
+                if not cursor.advance():
+                    raise TaskError(f"{self.where(index)} is missing, though the footer counts it; get the file again")
             self._cursor = cursor
             return dict(cursor.rows[index - cursor.start])
 
     def iterate(self, columns: Sequence[str] | None) -> Iterator[dict[str, Any]]:
         """All rows in order."""
         wanted = tuple(self.columns if columns is None else columns)
-        for group in range(len(self._groups)):
+        for group, start in enumerate(self._starts):
+            given = 0
             for rows in self._batches(group, wanted):
+                given += len(rows)
                 yield from rows
+            counted = (self._starts[group + 1] if group + 1 < len(self._starts) else self._count) - start
+            if given != counted:
+                path = self._groups[group][0]
+                raise TaskError(f"{path} has {given} rows where its footer counts {counted}; get the file again")
 
     def _batches(self, group: int, columns: tuple[str, ...]) -> Iterator[list[dict[str, Any]]]:
         path, inner, _ = self._groups[group]
@@ -95,8 +108,7 @@ class ParquetRows:
                 for batch in file.iter_batches(size, row_groups=[inner], columns=list(columns), use_threads=False):
                     yield [{column: row[column] for column in columns} for row in batch.to_pylist()]
             except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-                reason = str(error).splitlines()[0]
-                first = self._starts[group]
+                first, reason = self._starts[group], one_line(error)
                 raise TaskError(f"{path}: rows from {first} on can't be read ({reason}); get the file again") from None
 
 
@@ -109,10 +121,11 @@ class _Cursor:
         self.rows: list[dict[str, Any]] = []
         self._batches = batches
 
-    def advance(self) -> None:
-        """Go on to the next batch."""
+    def advance(self) -> bool:
+        """Go on to the next batch; False where there is none."""
         self.start += len(self.rows)
-        self.rows = next(self._batches)
+        self.rows = next(self._batches, [])
+        return bool(self.rows)
 
 
 def _open(path: Path) -> pq.ParquetFile:

@@ -30,7 +30,8 @@ OFFICIAL = "GSAI-ML/LLaDA-V"
 OFFICIAL_SIZE = "16.9 GB"
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-_HASHED = ("*.safetensors", "*.json", "*.jinja")
+_HASHED = ("*.safetensors", "*.json", "*.jinja", "**/config.json")
+"""A tower that config.json names may have its own config below the checkpoint."""
 _VOCABULARY_WEIGHTS = ("model.embed_tokens.weight", "lm_head.weight")
 
 
@@ -132,7 +133,7 @@ def _shards(directory: Path) -> dict[str, str]:
         try:
             weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
             shards = {str(name): str(file) for name, file in weight_map.items()}
-        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
             raise CheckpointError(f"{index}: not a shard index ({one_line(error)}); download it again") from None
         outside = sorted({file for file in shards.values() if Path(file).name != file})
         if outside:

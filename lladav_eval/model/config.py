@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lladav_eval.errors import CheckpointError
+from lladav_eval.errors import CheckpointError, one_line
 from lladav_eval.model import text_only
 
 # The official checkpoint keeps the tower's weights but not its sizes: config.json only names the tower.
@@ -24,6 +24,10 @@ _KNOWN_TOWERS: dict[str, dict[str, int]] = {
         "patch_size": 14,
     }
 }
+
+
+MOST, MOST_LAYERS, MOST_GRIDS = 1 << 24, 1000, 10_000
+"""Largest size, number of layers and number of tile grids that is believed; a damaged file may ask for any."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +95,8 @@ def read_config(directory: Path) -> ModelConfig:
         fields = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file; give a directory that holds a LLaDA-V checkpoint") from None
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise CheckpointError(f"{path}: not readable as JSON ({error}); download it again") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: not readable as JSON ({one_line(error)}); download it again") from None
     if not isinstance(fields, dict):
         raise CheckpointError(f"{path}: must hold a JSON object, found {type(fields).__name__}")
     try:
@@ -113,11 +117,11 @@ def parse_config(fields: dict[str, Any], directory: Path | None = None) -> Model
     """
     if text_only.is_text_only(fields):
         return _text_only_config(text_only.our_fields(fields))
-    _require(fields, "mm_projector_type", r"linear|mlp\d+x_gelu")
+    _require(fields, "mm_projector_type", r"linear|mlp[1-9]\d?x_gelu")
     _require(fields, "mm_patch_merge_type", "spatial_unpad")
     _require(fields, "mm_newline_position", "grid", default="grid")
     _require(fields, "mm_spatial_pool_mode", "bilinear", default="bilinear")
-    _require(fields, "image_aspect_ratio", r"anyres_max_\d+")
+    _require(fields, "image_aspect_ratio", r"anyres_max_[1-9]\d{0,5}")
     for switch in ("add_faster_video", "mm_use_im_start_end", "mm_use_im_patch_token", "tie_word_embeddings"):
         if fields.get(switch):
             raise CheckpointError(f"{switch}={fields[switch]!r} is not supported; LLaDA-V has it off")
@@ -203,8 +207,9 @@ def _size(fields: dict[str, Any], name: str) -> int:
     value = fields.get(name)
     if value is None:
         raise CheckpointError(f"field {name!r} is missing; is this a LLaDA-V checkpoint?")
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise CheckpointError(f"{name}={value!r}: must be a whole number of at least 1")
+    most = MOST_LAYERS if name == "num_hidden_layers" else MOST
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+        raise CheckpointError(f"{name}={value!r:.40}: must be a whole number from 1 to {most:,}")
     return value
 
 
@@ -212,8 +217,8 @@ def _number(fields: dict[str, Any], name: str) -> float:
     value = fields.get(name)
     if value is None:
         raise CheckpointError(f"field {name!r} is missing; is this a LLaDA-V checkpoint?")
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise CheckpointError(f"{name}={value!r}: must be a number above 0")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e30:
+        raise CheckpointError(f"{name}={value!r:.40}: must be a number above 0")
     return float(value)
 
 
@@ -250,9 +255,12 @@ def _vision_config(fields: dict[str, Any], directory: Path | None) -> VisionConf
 def _tower_sizes(tower: str, directory: Path | None) -> dict[str, Any] | None:
     if directory is not None:
         local = directory / tower / "config.json"
-        if local.is_file():
-            content = json.loads(local.read_text(encoding="utf-8"))
-            return content.get("vision_config", content) if isinstance(content, dict) else None
+        try:
+            content = json.loads(local.read_text(encoding="utf-8")) if local.is_file() else None
+        except (OSError, ValueError, RecursionError) as error:
+            raise CheckpointError(f"mm_vision_tower={tower!r:.40}: can't be read ({one_line(error)})") from None
+        if isinstance(content, dict):
+            return content.get("vision_config", content)
     for suffix, sizes in _KNOWN_TOWERS.items():
         if tower.endswith(suffix):
             return dict(sizes)
@@ -263,16 +271,18 @@ def _pinpoints(fields: dict[str, Any], tile: int) -> tuple[tuple[int, int], ...]
     """Pixel sizes a tiled image may take; the text form ``(1x1),...,(6x6)`` counts in tiles (train.py)."""
     value = fields.get("image_grid_pinpoints")
     if isinstance(value, str):
-        corners = re.findall(r"\((\d+)x(\d+)\)", value)
+        corners = re.findall(r"\(([1-9]\d{0,3})x([1-9]\d{0,3})\)", value)
         if len(corners) < 2:
-            raise CheckpointError(f"image_grid_pinpoints={value!r}: expected '(1x1),...,(6x6)' or a list of pairs")
+            raise CheckpointError(f"image_grid_pinpoints={value!r:.80}: expected '(1x1),...,(6x6)' or a list of pairs")
         (low_w, low_h), (high_w, high_h) = (tuple(map(int, pair)) for pair in (corners[0], corners[-1]))
+        if not 0 < max(0, high_w - low_w + 1) * max(0, high_h - low_h + 1) <= MOST_GRIDS:
+            raise CheckpointError(f"image_grid_pinpoints={value!r:.80}: must span 1 to {MOST_GRIDS:,} grids")
         return tuple((w * tile, h * tile) for w in range(low_w, high_w + 1) for h in range(low_h, high_h + 1))
-    if not isinstance(value, list) or not value:
-        raise CheckpointError(f"image_grid_pinpoints={value!r}: expected a list of [width, height] in pixels")
+    if not isinstance(value, list) or not 0 < len(value) <= MOST_GRIDS:
+        raise CheckpointError(f"image_grid_pinpoints={value!r:.80}: expected a list of [width, height] in pixels")
     for pair in value:
-        if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(n, int) and n > 0 for n in pair):
-            raise CheckpointError(f"image_grid_pinpoints: {pair!r} is not a [width, height] pair")
+        if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(n, int) and 0 < n <= MOST for n in pair):
+            raise CheckpointError(f"image_grid_pinpoints: {pair!r:.80} is not a [width, height] pair")
         if pair[0] % tile or pair[1] % tile:
             raise CheckpointError(f"image_grid_pinpoints: {pair!r} is not a multiple of the tile size {tile}")
     return tuple((pair[0], pair[1]) for pair in value)

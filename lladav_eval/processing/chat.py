@@ -142,7 +142,7 @@ def _read_text(path: Path) -> str:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(_read_text(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: not readable as JSON ({one_line(error)}); download it again") from None
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: must hold a JSON object, found {type(content).__name__}")

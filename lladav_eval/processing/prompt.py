@@ -13,11 +13,12 @@ from pathlib import Path
 from PIL import Image
 
 from lladav_eval.errors import MediaError, SampleError
+from lladav_eval.media import open_image
 from lladav_eval.model.config import ModelConfig
 from lladav_eval.processing.chat import SYSTEM_MESSAGE, ChatTokenizer
-from lladav_eval.processing.media import open_image
+from lladav_eval.processing.decoding import Frame, frame_indices
 from lladav_eval.processing.tiles import anyres_pixels, pad_pixels
-from lladav_eval.processing.video import Frame, frame_indices, frames_to_pixels, read_video
+from lladav_eval.processing.video import frames_to_pixels, read_video
 from lladav_eval.records import IMAGE_PLACEHOLDER_ID, Prompt, Request, VideoClip
 
 PLACEHOLDER = "<image>"

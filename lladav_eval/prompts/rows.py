@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from PIL import Image
 
 from lladav_eval.errors import MediaError, TaskError
-from lladav_eval.processing.media import open_image
+from lladav_eval.media import open_image
 from lladav_eval.scoring.rows import LETTERS, list_of, text_of
 
 T = TypeVar("T")

@@ -59,8 +59,10 @@ def escape_html(text: str) -> str:
 
 
 def escape_xml(text: str) -> str:
-    """Text that XML 1.0 can hold, for a library that writes the entities itself; what it can't hold becomes U+FFFD."""
-    return re.sub("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text)
+    """Text that XML 1.0 can hold, for a library that writes the entities itself; what it can't hold becomes U+FFFD,
+    and what it can but nobody sees goes."""
+    held = re.sub("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text)
+    return "".join(char for char in held if char in "\t\n\r" or _visible(char))
 
 
 def escape_latex(text: str) -> str:

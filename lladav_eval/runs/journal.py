@@ -4,26 +4,34 @@ A line is ``{"sum":"<16 hex digits>","record":{...}}``; the sum is over the byte
 is found. Opening the journal checks every line. Lines that fail are moved to ``journal.rejected.jsonl`` with their
 number and the reason, and their samples are asked again. The last line of a sample counts.
 
-The answers themselves stay on disk: in memory there is a key and a position per sample.
+The answers themselves stay on disk: in memory there are 25 bytes a sample, its key's hash and its place.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lladav_eval.errors import EnvironmentError_
+from lladav_eval.errors import EnvironmentError_, one_line
 from lladav_eval.records import Generation, TraceStep
+from lladav_eval.runs.manifest import redact
 
 _HEAD = b'{"sum":"'
 _MIDDLE = b'","record":'
 _SUM_LENGTH = 16
 _BODY = len(_HEAD) + _SUM_LENGTH + len(_MIDDLE)
+
+MOST_ROWS = 1 << 24
+"""Rows a task may have; a line with a larger number is damaged."""
+_KEY_LENGTH = 16
+_PRESENT, _FAILED, _TRACED = 1, 2, 4
 
 
 @dataclass(frozen=True)
@@ -48,20 +56,14 @@ class RejectedLine:
     raw: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    key: bytes
-    offset: int
-    failed: bool
-    traced: bool
-
-
 def encode(record: Record) -> bytes:
     """One journal line, newline included. ASCII only, so that no text of a model can break it."""
     fields = {**vars(record.generation), **vars(record)}  # not asdict, whose deep copies take half of the loop's time
     del fields["generation"]
     if record.generation.trace is not None:
         fields["trace"] = [asdict(step) for step in record.generation.trace]
+    if record.generation.error is not None:  # words of servers and libraries, which may repeat a key
+        fields["error"] = redact(record.generation.error)
     body = json.dumps(fields, separators=(",", ":"), sort_keys=True).encode("ascii")
     return _HEAD + _checksum(body) + _MIDDLE + body + b"}\n"
 
@@ -81,9 +83,26 @@ def decode(line: bytes) -> Record:
         fields["token_ids"] = tuple(fields["token_ids"])
         if fields["trace"] is not None:
             fields["trace"] = tuple(_trace_step(step) for step in fields["trace"])
-        return Record(**identity, generation=Generation(**fields))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"the record has other fields than this version writes ({error})") from error
+        record = Record(**identity, generation=Generation(**fields))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"the record has other fields than this version writes ({one_line(error)})") from error
+    _check(record)
+    return record
+
+
+def _check(record: Record) -> None:
+    """Raises ValueError for values that no run writes; what is trusted later is checked here."""
+    generation = record.generation
+    texts = (record.task, record.key, record.prompt, generation.text)
+    if not all(isinstance(text, str) for text in texts) or not isinstance(generation.error, str | None):
+        raise ValueError("a text of the record is no text")
+    numbers = (record.doc_id, generation.forward_passes, *generation.token_ids)
+    if not all(isinstance(number, int) and not isinstance(number, bool) for number in numbers):
+        raise ValueError("a number of the record is no whole number")
+    if not 0 <= record.doc_id < MOST_ROWS:
+        raise ValueError(f"doc_id {record.doc_id} is no row's number")
+    if generation.status not in ("ok", "failed") or not isinstance(generation.seconds, int | float):
+        raise ValueError("status or seconds of the record are none")
 
 
 def _trace_step(step: dict[str, Any]) -> TraceStep:
@@ -96,17 +115,59 @@ def _checksum(body: bytes) -> bytes:
     return hashlib.sha256(body).hexdigest()[:_SUM_LENGTH].encode()
 
 
+class _Index:
+    """Where the answers of one task lie, under which keys, and of which kind, by row."""
+
+    def __init__(self) -> None:
+        self.offsets = array("q")
+        self.keys = bytearray()
+        self.flags = bytearray()
+        self.count = 0
+
+    def put(self, record: Record, offset: int) -> None:
+        """Note an answer; it takes the place of an earlier one."""
+        row, generation = record.doc_id, record.generation
+        missing = row + 1 - len(self.flags)
+        if missing > 0:
+            self.offsets.frombytes(bytes(self.offsets.itemsize * missing))
+            self.keys += bytes(_KEY_LENGTH * missing)
+            self.flags += bytes(missing)
+        self.count += not self.flags[row]
+        self.offsets[row] = offset
+        self.keys[row * _KEY_LENGTH : (row + 1) * _KEY_LENGTH] = _short(record.key)
+        self.flags[row] = (
+            _PRESENT | _FAILED * (generation.status == "failed") | _TRACED * (generation.trace is not None)
+        )
+
+    def flags_of(self, row: int) -> int:
+        """0 where there is no answer."""
+        return self.flags[row] if 0 <= row < len(self.flags) else 0
+
+    def has_key(self, row: int, key: str) -> bool:
+        return self.keys[row * _KEY_LENGTH : (row + 1) * _KEY_LENGTH] == _short(key)
+
+
+def _short(key: str) -> bytes:
+    return hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=_KEY_LENGTH).digest()
+
+
 class Journal:
     """Append-only store of answers. Only the holder of the run directory's lock may open it."""
 
     def __init__(self, path: Path) -> None:
-        """Read and, where needed, repair the journal at ``path``; a missing file is an empty journal."""
+        """Read and, where needed, repair the journal at ``path``; a missing file is an empty journal.
+
+        Raises EnvironmentError_ when it can't be read or repaired; nothing is lost then.
+        """
         self.path = path
         self.rejected_path = path.with_name("journal.rejected.jsonl")
-        self._entries: dict[tuple[str, int], _Entry] = {}
-        self.rejected = self._load()
-        self._end = path.stat().st_size if path.exists() else 0
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        self._tasks: dict[str, _Index] = {}
+        try:
+            self.rejected = self._load()
+            self._end = path.stat().st_size if path.exists() else 0
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        except OSError as error:
+            raise self._refused(error) from error
 
     def __enter__(self) -> Journal:
         return self
@@ -115,7 +176,13 @@ class Journal:
         os.close(self._file)
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return sum(index.count for index in self._tasks.values())
+
+    def _refused(self, error: OSError) -> EnvironmentError_:
+        reason = error.strerror or one_line(error)
+        return EnvironmentError_(
+            f"the journal {self.path} can't be written ({reason}): make room or allow writing, then resume"
+        )
 
     def _load(self) -> list[RejectedLine]:
         if not self.path.exists():
@@ -131,7 +198,7 @@ class Journal:
                 offset += len(line)
         if rejected:
             self._set_aside(rejected)
-            self._entries.clear()
+            self._tasks.clear()
             self._load()
         return rejected
 
@@ -151,26 +218,35 @@ class Journal:
         repaired.replace(self.path)
 
     def _index(self, record: Record, offset: int) -> None:
-        generation = record.generation
-        self._entries[record.task, record.doc_id] = _Entry(
-            record.key.encode(), offset, generation.status == "failed", generation.trace is not None
-        )
+        if record.task not in self._tasks:
+            self._tasks[record.task] = _Index()
+        self._tasks[record.task].put(record, offset)
+
+    def _flags(self, task: str, doc_id: int) -> int:
+        index = self._tasks.get(task)
+        return 0 if index is None else index.flags_of(doc_id)
 
     def holds(self, task: str, doc_id: int, key: str, traced: bool = False, retry_failed: bool = False) -> bool:
         """Whether the sample needs no new answer."""
-        entry = self._entries.get((task, doc_id))
-        if entry is None or entry.key != key.encode():
+        flags = self._flags(task, doc_id)
+        if not flags or not self._tasks[task].has_key(doc_id, key):
             return False
-        if entry.failed:
+        if flags & _FAILED:
             return not retry_failed
-        return entry.traced or not traced
+        return bool(flags & _TRACED) or not traced
 
     def failed(self, task: str, doc_id: int) -> bool:
         """Whether the sample's answer is a failure. Raises KeyError if there is none."""
-        return self._entries[task, doc_id].failed
+        flags = self._flags(task, doc_id)
+        if not flags:
+            raise KeyError((task, doc_id))
+        return bool(flags & _FAILED)
 
     def append(self, records: Sequence[Record]) -> None:
-        """Write a batch and force it to disk. Raises EnvironmentError_ when the disk refuses."""
+        """Write a batch and force it to disk, or leave the file as it was.
+
+        Raises EnvironmentError_ when the disk refuses.
+        """
         lines = [encode(record) for record in records]
         data = memoryview(b"".join(lines))
         try:
@@ -178,16 +254,26 @@ class Journal:
                 data = data[os.write(self._file, data) :]
             os.fsync(self._file)
         except OSError as error:
-            raise EnvironmentError_(
-                f"the journal {self.path} can't be written ({error.strerror}): make room or allow writing, then resume"
-            ) from error
+            with contextlib.suppress(OSError):  # what can't be cut off is found and set aside by the next session
+                os.ftruncate(self._file, self._end)
+            raise self._refused(error) from error
         for record, line in zip(records, lines, strict=True):
             self._index(record, self._end)
             self._end += len(line)
 
     def read(self, task: str, doc_ids: Iterable[int]) -> Iterator[Record]:
-        """The answers of the given samples, in the given order. Raises KeyError for a sample without one."""
+        """The answers of the given samples, in the given order.
+
+        Raises KeyError for a sample without one, EnvironmentError_ for a line that was whole and no longer is.
+        """
         with self.path.open("rb") as file:
             for doc_id in doc_ids:
-                file.seek(self._entries[task, doc_id].offset)
-                yield decode(file.readline())
+                if not self._flags(task, doc_id):
+                    raise KeyError((task, doc_id))
+                file.seek(self._tasks[task].offsets[doc_id])
+                try:
+                    yield decode(file.readline())
+                except ValueError as error:
+                    raise EnvironmentError_(
+                        f"the journal {self.path} changed on the disk ({task}, doc_id {doc_id}: {error}); run again"
+                    ) from error

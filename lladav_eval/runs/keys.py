@@ -1,7 +1,7 @@
 """The key of a sample: a hash of everything that can change its answer, and of nothing else.
 
-Batch size, order, device, workers and where the files lie are left out on purpose: they can't change an answer in exact
-mode, so an answer given under other ones is used again.
+Batch size, order, device, workers, time limit and where the files lie are left out on purpose: they can't change an
+answer in exact mode, so an answer given under other ones is used again.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,15 @@ _OTHER_CODE = {
     "tasks",
     "errors.py",
 }
-"""Parts of the package whose code can't change the answer to a given question; anything new counts until named here."""
+"""Parts of the package whose code can't change the answer to a given question; anything new counts until named here.
+
+What the code of prompts, of tasks and of the data room chooses is in the key itself: the text, the decoded pixels of
+every picture, the bytes of every video and which part of it is shown.
+"""
+
+_PACKAGES = ("torch", "numpy", "pillow", "decord", "av", "tokenizers", "jinja2")
+"""Libraries that turn a question into tensors and tensors into an answer. Those of other kinds of models stand in their
+fingerprints."""
 
 
 @cache
@@ -48,6 +57,18 @@ def code_version() -> str:
     return digest.hexdigest()[:16]
 
 
+@cache
+def package_versions() -> dict[str, str | None]:
+    """Versions of those libraries, without the part that names the device they were built for."""
+    found: dict[str, str | None] = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name).split("+")[0]
+        except metadata.PackageNotFoundError:
+            found[name] = None
+    return found
+
+
 def sample_key(fingerprint: str, request: Request | None, params: SamplingParams, text: str = "") -> str:
     """Key of one sample, 32 hex digits.
 
@@ -59,6 +80,7 @@ def sample_key(fingerprint: str, request: Request | None, params: SamplingParams
     facts = {
         "fingerprint": fingerprint,
         "code": code_version(),
+        "packages": package_versions(),
         "text": request.text if request else text,
         "mode": request.mode if request else None,
         "num_frames": request.num_frames if request else None,

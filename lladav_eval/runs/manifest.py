@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import shlex
@@ -33,8 +34,17 @@ _SECRETS = (
 )
 
 
+_SECRET_VARIABLE = re.compile(r"(?i)(key|token|secret|password|passwd)$")
+_SHORTEST_SECRET = 8
+"""Shorter values of such variables are no keys, and would be found inside other words."""
+
+
 def redact(text: str) -> str:
-    """Remove user names and keys from addresses, ``key=`` values, and well-known kinds of tokens."""
+    """Remove user names and keys from addresses, ``key=`` values, well-known kinds of tokens, and every key that
+    stands in the environment."""
+    for name, value in os.environ.items():
+        if len(value) >= _SHORTEST_SECRET and value in text and _SECRET_VARIABLE.search(name):
+            text = text.replace(value, "REDACTED")
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
     return text
@@ -125,6 +135,7 @@ def command(spec: RunSpec, directory: Path, retry_failed: bool = False) -> str:
         ("--data", spec.data, None), ("--judge", spec.judge, None), ("--engine", spec.engine, "local"),
         ("--workers", spec.workers, None), ("--ray-address", spec.ray_address, None), ("--seed", spec.seed, None),
         ("--device", spec.device, None), ("--dtype", spec.dtype, None), ("--max-failures", spec.max_failures, None),
+        ("--time-limit", spec.time_limit, None),
     )  # fmt: skip
     for name, value, default in options:
         if value != default:

@@ -7,6 +7,7 @@ place.
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +15,8 @@ from typing import Any, TypeVar
 from lladav_eval.errors import UsageError, one_line
 
 T = TypeVar("T")
+MOST_BYTES = 1 << 30
+"""What a spreadsheet may unpack to; a small file can hold terabytes of the same cell."""
 SHOWN = 5
 """How many ids an error names."""
 
@@ -113,6 +116,10 @@ def _table(path: Path, indices: Sequence[Any] | None) -> Iterator[tuple[str, int
     import openpyxl  # slow to import
 
     try:
+        with zipfile.ZipFile(path) as file:
+            size = sum(member.file_size for member in file.infolist())
+        if size > MOST_BYTES:
+            raise ValueError(f"it unpacks to {size:,} bytes, more than {MOST_BYTES:,}: give JSON lines instead")
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
         rows = list(book.worksheets[0].iter_rows(values_only=True))
         book.close()

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from lladav_eval.engine.base import Item
-from lladav_eval.errors import MediaError, SampleError, SettingError, TaskError
+from lladav_eval.errors import MediaError, SampleError, SettingError, TaskError, one_line
 from lladav_eval.records import Question, Request, RunSpec
 from lladav_eval.runs.docs import Docs
 from lladav_eval.runs.keys import sample_key
 from lladav_eval.scoring.aggregate import Scale
-from lladav_eval.settings import GenerationSettings, first_line, request_from, translate
+from lladav_eval.settings import GenerationSettings, request_from, translate
 
 if TYPE_CHECKING:
     from lmms_eval.api.task import ConfigurableTask
@@ -135,7 +135,7 @@ def _read_row(plan: Plan, doc_id: int) -> tuple[Any, str | None]:
     except TaskError:
         raise
     except Exception as error:  # decoders raise many kinds
-        return plan.task.eval_docs_no_media[doc_id], first_line(error)
+        return plan.task.eval_docs_no_media[doc_id], one_line(error)
 
 
 def _prompt_text(plan: Plan, doc: Any) -> str:
@@ -145,7 +145,7 @@ def _prompt_text(plan: Plan, doc: Any) -> str:
     except TaskError:  # the table itself is wrong: that ends the run
         raise
     except Exception as error:  # functions of the task
-        raise SampleError(f"doc_to_text failed: {first_line(error)}") from error
+        raise SampleError(f"doc_to_text failed: {one_line(error)}") from error
     if not isinstance(text, str):
         raise SampleError(f"doc_to_text gave {type(text).__name__} instead of text")
     return text
@@ -157,5 +157,5 @@ def _request(plan: Plan, doc: Any, text: str) -> Request:
     except (TaskError, MediaError):
         raise
     except Exception as error:  # functions of the task, decoders
-        raise MediaError(f"doc_to_visual failed: {first_line(error)}") from error
+        raise MediaError(f"doc_to_visual failed: {one_line(error)}") from error
     return request_from(text, visuals, plan.settings)

@@ -24,6 +24,7 @@ from typing import Any
 
 from lladav_eval.errors import EnvironmentError_, UsageError
 from lladav_eval.records import RunSpec
+from lladav_eval.runs.manifest import redact
 
 DEFAULT_ROOT = Path("results") / "runs"
 
@@ -31,11 +32,23 @@ DEFAULT_ROOT = Path("results") / "runs"
 def run_id(spec: RunSpec) -> str:
     """A readable name that is the same whenever the same thing is asked, so that a repeated command resumes."""
     facts = asdict(spec)
-    for name in ("batch_size", "device", "offline", "trace", "max_failures", "engine", "workers", "ray_address"):
+    free = (
+        "batch_size",
+        "device",
+        "offline",
+        "trace",
+        "max_failures",
+        "time_limit",
+        "engine",
+        "workers",
+        "ray_address",
+    )
+    for name in free:
         del facts[name]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
     tasks = "+".join(name.removeprefix("lladav_") for name in spec.tasks)
-    return f"{_slug(Path(spec.model).name or spec.model)}-{_slug(tasks)}-{digest}"
+    model = redact(spec.model)
+    return f"{_slug(Path(model).name or model)}-{_slug(tasks)}-{digest}"
 
 
 def _slug(text: str) -> str:
@@ -81,31 +94,45 @@ class RunDirectory:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the directory; the lock goes with the process, however it ends. Raises UsageError if it is taken."""
+        """Hold the directory; the lock goes with the process, however it ends.
+
+        Raises UsageError if it is taken, EnvironmentError_ if the file system has no locks.
+        """
         import fcntl
 
         path = self.path / ".lock"
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise _unwritable(path, error) from error
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+            except BlockingIOError as error:
                 holder = path.read_text(errors="replace").strip() or "an unknown process"
                 raise UsageError(
                     f"the run {self.path} is in use by {holder}: wait for it, or choose another --out"
                 ) from error
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, f"host {socket.gethostname()}, pid {os.getpid()}\n".encode(), 0)
+            except OSError as error:
+                raise EnvironmentError_(
+                    f"the run {self.path} can't be locked ({error.strerror}): choose --out on a local disk"
+                ) from error
+            with contextlib.suppress(OSError):  # on a full disk the lock holds without a name in it
+                os.ftruncate(handle, 0)
+                os.pwrite(handle, f"host {socket.gethostname()}, pid {os.getpid()}\n".encode(), 0)
             yield
         finally:
             os.close(handle)
 
     def start_over(self) -> None:
         """Put the answers given so far aside as ``journal.previous.jsonl`` and remove the old results."""
-        if self.journal.exists():
-            self.journal.replace(self.path / "journal.previous.jsonl")
-        for path in (self.samples, self.results, self.table):
-            path.unlink(missing_ok=True)
+        try:
+            if self.journal.exists():
+                self.journal.replace(self.path / "journal.previous.jsonl")
+            for path in (self.samples, self.results, self.table):
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
 
     def write_json(self, path: Path, value: Any) -> None:
         """Replace a JSON file as a whole. Not-a-number is refused."""
@@ -129,9 +156,15 @@ class RunDirectory:
                 os.fsync(file.fileno())
             temporary.replace(path)
         except OSError as error:
-            raise EnvironmentError_(
-                f"{path} can't be written ({error.strerror}): make room or allow writing, then run the command again"
-            ) from error
+            with contextlib.suppress(OSError):  # gives the room back
+                temporary.unlink(missing_ok=True)
+            raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> EnvironmentError_:
+    return EnvironmentError_(
+        f"{path} can't be written ({error.strerror}): make room or allow writing, then run the command again"
+    )
 
 
 def read_json(path: Path) -> Any:

@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
-from lladav_eval.errors import EnvironmentError_, EvalError, TaskError
+from lladav_eval.errors import EnvironmentError_, EvalError, TaskError, one_line
 
 if TYPE_CHECKING:
     from lmms_eval.api.task import ConfigurableTask
 
 PREFIX = "lladav_"
+MOST_INCLUDES = 20
+"""How deep task files may include each other."""
 
 
 @dataclass(frozen=True)
@@ -58,17 +60,22 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
 _Loader.add_constructor("!function", lambda loader, node: f"!function {node.value}")
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _read_yaml(path: Path, depth: int = 0) -> dict[str, Any]:
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # a SafeLoader
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise TaskError(f"the task file {path} can't be read: {str(error).splitlines()[0]}") from error
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:  # ValueError: bad UTF-8, dates, numbers
+        raise TaskError(f"the task file {path} can't be read: {one_line(error)}") from error
     if not isinstance(content, dict):
         raise TaskError(f"the task file {path} is not a YAML mapping")
-    include = content.pop("include", ())
+    include = content.pop("include", [])
+    names = [include] if isinstance(include, str) else include
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise TaskError(f"the task file {path}: include must name a file, or several, not {include!r:.60}")
+    if depth == MOST_INCLUDES:
+        raise TaskError(f"the task file {path} is included by its own includes, or more than {depth} deep")
     merged: dict[str, Any] = {}
-    for name in reversed([include] if isinstance(include, str) else list(include)):
-        merged.update(_read_yaml(path.parent / name))
+    for name in reversed(names):
+        merged.update(_read_yaml(path.parent / name, depth + 1))
     return {**merged, **content}
 
 
@@ -154,6 +161,7 @@ def load_tasks(
         TaskError: naming the task that can't be loaded.
         EnvironmentError_, UsageError: data that can't be had, or that changed since they were pinned.
     """
+    list_tasks(include_path)  # every file as plain data first: a tag that would make objects is refused here
     _import_when_used("evaluate")
     from lmms_eval.api.task import ConfigurableTask
     from lmms_eval.tasks import TaskManager

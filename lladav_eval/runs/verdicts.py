@@ -17,7 +17,7 @@ from itertools import islice
 from typing import Any
 
 from lladav_eval.approximate import in_use
-from lladav_eval.errors import EvalError, TaskError
+from lladav_eval.errors import EvalError, TaskError, one_line
 from lladav_eval.records import Score
 from lladav_eval.runs.journal import Journal, Record
 from lladav_eval.runs.questions import Plan
@@ -26,7 +26,6 @@ from lladav_eval.scoring.categories import category_of, cell
 from lladav_eval.scoring.cost import CostCounter, cost_of
 from lladav_eval.scoring.lmms import results
 from lladav_eval.scoring.registry import get_scorer
-from lladav_eval.settings import first_line
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def judge(plan: Plan, record: Record, protocol: str = "strict", ask: Ask | None 
     except EvalError:  # the table is wrong, or the judge can't be reached: not this sample's fault
         raise
     except Exception as error:  # functions of the task
-        reason = f"scoring failed: {type(error).__name__}: {first_line(error)}"
+        reason = f"scoring failed: {type(error).__name__}: {one_line(error)}"
         return Verdict(Score(0.0, None, "failed", {"error": reason}), {})
 
 
@@ -177,7 +176,7 @@ class TaskVerdicts:
         except Exception as error:  # functions of the task
             raise TaskError(
                 f"the task {self.plan.name} can't count its failed samples: process_results of an empty answer "
-                f"failed ({first_line(error)})"
+                f"failed ({one_line(error)})"
             ) from error
 
     def _row(self, record: Record, score: Score) -> dict[str, Any]:

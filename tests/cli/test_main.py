@@ -85,6 +85,7 @@ def test_the_default_directory_is_the_same_for_the_same_command(
         (("--batch-size", "0"), "--batch-size '0'"),
         (("--batch-size", "many"), "give auto or a number"),
         (("--max-failures", "x"), "--max-failures 'x'"),
+        (("--time-limit", "0"), "--time-limit"),
         (("--out", "file/x"), "can't be written"),
         (("--cache", "dual", "--gen", "cache=dllm"), "contradict each other"),
         (("--cache", "huge"), "--cache"),
@@ -154,28 +155,6 @@ def test_tasks_and_models_are_listed(tasks: Path, capsys: pytest.CaptureFixture[
     assert "names colours" in call(capsys, "models")[1]
 
 
-def test_doctor_says_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = call(capsys, "doctor", "--offline", "--json")
-    checks = {check["name"]: check for check in json.loads(out)}
-    assert code == 0
-    assert checks["torch"]["ok"]
-    assert {"device", "memory", "disk", "decord", "av"} <= set(checks)
-    assert "hub" not in checks
-    assert "ok    torch" in call(capsys, "doctor", "--offline")[1]
-
-
-def test_doctor_fails_where_a_needed_package_is_missing(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from lladav_eval.runs import manifest
-
-    monkeypatch.setattr(manifest, "versions", lambda: {"torch": None, "av": None})
-    code, out, _ = call(capsys, "doctor", "--offline")
-    assert code == 3
-    assert "FAIL  torch: not installed" in out
-    assert "fix: install lladav_eval again" in out
-
-
 def test_help_loads_nothing_heavy_and_is_quick() -> None:
     code = (
         "import sys; from lladav_eval.cli.main import invoke; c = [invoke(['--help']), invoke(['run', '--help'])];"
@@ -221,5 +200,5 @@ def test_the_options_are_those_of_the_design() -> None:
     assert options == {
         "--task", "-t", "--model", "-m", "--limit", "--out", "--batch-size", "--gen", "--cache", "--protocol", "--data",
         "--judge", "--offline", "--engine", "--workers", "--ray-address", "--seed", "--resume", "--no-resume",
-        "--retry-failed", "--device", "--dtype", "--trace", "--max-failures",
+        "--retry-failed", "--device", "--dtype", "--trace", "--max-failures", "--time-limit",
     }  # fmt: skip

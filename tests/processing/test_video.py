@@ -13,8 +13,9 @@ from PIL import Image
 
 from lladav_eval.errors import MediaError, SettingError
 from lladav_eval.model.config import ModelConfig
+from lladav_eval.processing.decoding import frame_indices
 from lladav_eval.processing.tiles import squeezed_pixels
-from lladav_eval.processing.video import frame_indices, frames_to_pixels, read_video
+from lladav_eval.processing.video import frames_to_pixels, read_video
 
 av = pytest.importorskip("av")
 

@@ -13,7 +13,8 @@ from PIL import Image
 from test_video import STEP, write_video
 
 from lladav_eval.errors import MediaError
-from lladav_eval.processing.video import clip_indices, frame_indices, read_video
+from lladav_eval.processing.decoding import clip_indices, frame_indices
+from lladav_eval.processing.video import read_video
 from lladav_eval.records import VideoClip
 
 

@@ -73,7 +73,7 @@ def test_a_run_counts_every_sample_and_leaves_its_files(tmp_path: Path, tasks: P
     samples = lines(tmp_path / "run" / "samples.jsonl")
     assert [(row["task"], row["doc_id"]) for row in samples] == [(t, i) for t in SPEC.tasks for i in range(10)]
     assert samples[1]["status"] == "failed"
-    assert samples[1]["error"] == "scoring failed: RuntimeError: the scorer met something odd"
+    assert samples[1]["error"] == "scoring failed: RuntimeError: the scorer met something odd and more"
     assert samples[2]["prompt"] == "Row 2: which colour is this?"
     assert samples[2]["target"] == samples[2]["extracted"] == "blue"
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())

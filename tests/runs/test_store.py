@@ -17,7 +17,15 @@ SPEC = RunSpec(tasks=("lladav_pocket_digits",), model="GSAI-ML/LLaDA-V")
 
 def test_the_name_of_a_run_follows_what_is_asked_alone() -> None:
     assert run_id(SPEC).startswith("LLaDA-V-pocket_digits-")
-    for same in ({"batch_size": 4}, {"device": "cuda"}, {"trace": True}, {"max_failures": "5"}, {"offline": True}):
+    same: dict[str, object]
+    for same in (
+        {"batch_size": 4},
+        {"device": "cuda"},
+        {"trace": True},
+        {"max_failures": "5"},
+        {"offline": True},
+        {"time_limit": 5.0},
+    ):
         assert run_id(replace(SPEC, **same)) == run_id(SPEC)
     for other in ({"limit": 5}, {"gen": (("steps", "2"),)}, {"seed": 1}, {"dtype": "float16"}, {"model": "x/LLaDA-V"}):
         assert run_id(replace(SPEC, **other)) != run_id(SPEC)

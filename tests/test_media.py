@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
+from lladav_eval import media
 from lladav_eval.errors import MediaError
-from lladav_eval.processing import media
-from lladav_eval.processing.media import MAX_PIXELS, open_image
+from lladav_eval.media import MAX_PIXELS, open_image
 
 
 def noise(width: int = 64, height: int = 48) -> Image.Image:
