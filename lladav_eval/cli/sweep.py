@@ -202,19 +202,13 @@ class _Runs:
         return load_run(folder)
 
     def _loader(self, spec: RunSpec, diffusion: bool) -> Callable[[], Answerer]:
-        from lladav_eval.adapters.models import resolve_model
+        from lladav_eval.cli.engines import model_loader
         from lladav_eval.errors import UsageError
 
         def load() -> Answerer:
             if spec.model not in self._models:
                 self._models.clear()  # two large models need not fit side by side
-                self._models[spec.model] = resolve_model(
-                    spec.model,
-                    spec.device,
-                    spec.dtype,
-                    batch_size=spec.batch_size,
-                    offline=spec.offline,
-                )
+                self._models[spec.model] = model_loader(spec)()
             answerer = self._models[spec.model]
             if diffusion and answerer.description().get("kind") == "autoregressive":
                 raise UsageError(

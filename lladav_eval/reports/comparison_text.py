@@ -163,6 +163,7 @@ def print_comparison(comparison: Comparison, console: Console, categories: bool 
                 .replace("/", "\n/")
                 .replace(" can ", "\ncan ")
                 .replace("approximate ", "approximate\n")
+                .replace("difference", "diff.")
             )
             title = title.replace(" ", "\n") if columns in (COSTS, RATIOS) else title
             table.add_column(title, justify=side, no_wrap=number >= texts, overflow="fold")

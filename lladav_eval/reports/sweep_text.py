@@ -145,7 +145,7 @@ def _safe(values: dict[str, object]) -> dict[str, object]:
 
 
 def print_sweep(sweep: Sweep, console: Console) -> None:
-    """The same on the terminal, a table per task and kind."""
+    """The same on the terminal, a table per task, and per mode where decoding is approximate."""
     from rich.table import Table
     from rich.text import Text
 
@@ -156,22 +156,25 @@ def print_sweep(sweep: Sweep, console: Console) -> None:
         say(line)
     for kind in KINDS:
         titles, rows = columns(sweep, kind), table_rows(sweep, kind)
-        for task in dict.fromkeys(row[0] for row in rows):
-            title = Text(printable(f"{task}, {_TITLES[kind][0].lower()}{_TITLES[kind][1:]}"), style="bold")
-            table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
+        mode = titles.index("modes") if "modes" in titles else None
+        for task, modes in dict.fromkeys((row[0], "" if mode is None else row[mode]) for row in rows):
+            title = f"{task}, {kind} decoding" + (f", {modes}" if modes else "")
+            table = Table(
+                title=Text(printable(title), style="bold"), title_justify="left", box=None, padding=(0, 1, 0, 0)
+            )
             table.add_column("steps\n/block", no_wrap=True)
-            for name in titles[3:]:
-                side: Literal["left", "right"] = "left" if name in _WORDS else "right"
-                shown = name.removeprefix(f"{kind} ").replace(" % ", " %\n").replace("/", "\n/")
-                modes = name == "modes"
-                table.add_column(
-                    shown, justify=side, no_wrap=not modes, overflow="fold", min_width=8 if modes else None
-                )
-            for _, steps, block, *figures in (row for row in rows if row[0] == task):
-                point = f"{steps}/{block}" if block else steps.removeprefix("baseline ")
-                cells = (point, *(cell.removeprefix("cache=") for cell in figures))
-                table.add_row(*(Text(printable(cell)) for cell in cells))
+            shown = [place for place in range(3, len(titles)) if place != mode]
+            for place in shown:
+                side: Literal["left", "right"] = "left" if titles[place] in _WORDS else "right"
+                head = titles[place].removeprefix(f"{kind} ").replace(" % ", " %\n").replace("/", "\n/")
+                table.add_column(head, justify=side, no_wrap=True)
+            for row in rows:
+                if row[0] == task and (mode is None or row[mode] == modes):
+                    point = f"{row[1]}/{row[2]}" if row[2] else row[1].removeprefix("baseline ")
+                    table.add_row(*(Text(printable(cell)) for cell in (point, *(row[place] for place in shown))))
             console.print(table)
+    if any(row.approximate for row in sweep.rows):
+        say("Answers of approximate decoding may differ from exact ones.", "dim")
     for line in left_lines(sweep.skipped):
         say(line, "yellow")
     say(NOTE, "dim")

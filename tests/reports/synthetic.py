@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lladav_eval.records import RunSpec, Score
+from lladav_eval.records import RunSpec
 from lladav_eval.runs import manifest
 from lladav_eval.runs.store import RunDirectory
 from lladav_eval.scoring.aggregate import Scale, count, summarise
@@ -126,10 +126,7 @@ def _rows(name: str, sheet: Sheet) -> list[dict[str, Any]]:
 
 
 def _summary(sheet: Sheet) -> dict[str, Any]:
-    scores: list[Score] = []
-    for index, value in enumerate(sheet.values):
-        status: Any = _status(sheet, index)
-        scores.append(Score(value, None, status))
+    counts = count(_status(sheet, index) for index in range(len(sheet.values)))
     metrics = {sheet.metric: sheet.values, **sheet.more_metrics}
     kept = [index for index in range(len(sheet.values)) if _status(sheet, index) != "failed"]
     failed = len(sheet.values) - len(kept)
@@ -140,7 +137,7 @@ def _summary(sheet: Sheet) -> dict[str, Any]:
         for name, values in metrics.items()
     }
     return {
-        **dataclasses.asdict(count(scores)), "version": sheet.version, "headline": sheet.metric, "metrics": summaries,
+        **dataclasses.asdict(counts), "version": sheet.version, "headline": sheet.metric, "metrics": summaries,
         "scale": sheet.scale, "forward_passes_per_sample": float(sheet.forward_passes),
         "seconds_per_sample": sheet.seconds,
     }  # fmt: skip

@@ -74,7 +74,7 @@ def test_official_figures_to_the_last_digit(published: Path, name: str) -> None:
     entry, rows, texts = load(published, name)
     scores = score_all(entry["task"], rows, texts, "official")
     metrics = get_scorer(entry["task"]).aggregate(scores)
-    assert count(scores).n == entry["n"]
+    assert count(score.status for score in scores).n == entry["n"]
     figures = wanted(entry)
     if entry["task"] in BANDS:
         centre, width = BANDS[entry["task"]]
@@ -90,7 +90,7 @@ def test_official_figures_to_the_last_digit(published: Path, name: str) -> None:
 def test_strict_counts_every_sample_and_guesses_nothing(published: Path, name: str) -> None:
     entry, rows, texts = load(published, name)
     scores = score_all(entry["task"], rows, texts, "strict")
-    counts = count(scores)
+    counts = count(score.status for score in scores)
     assert counts.n == entry["n"]
     assert counts.empty == sum(not text.strip() for text in texts)
     assert all(score.value == 0 for score in scores if score.status != "scored")
