@@ -15,7 +15,7 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help eval compare leaderboard test lint pocket bench clean
+.PHONY: help eval compare sweep leaderboard test lint pocket bench clean
 
 help:  ## list the targets
 	@echo "Targets:"
@@ -41,6 +41,10 @@ compare: $(VENV)/installed  ## the embedded model beside its autoregressive twin
 	@$(BIN)/lladav-eval run --task pocket --model pocket --out results/runs/pocket
 	@$(BIN)/lladav-eval run --task pocket --model pocket-ar --out results/runs/pocket-ar
 	@$(BIN)/lladav-eval compare results/runs/pocket results/runs/pocket-ar --out results/runs/comparison
+
+sweep: $(VENV)/installed  ## the embedded model over steps, block lengths and caches: table and Pareto plots
+	@$(BIN)/lladav-eval sweep --task pocket_counts --model pocket --steps 1,2,4,8,16 --block-length 8,16 --cache none,prefix,dual,dllm \
+		--baseline pocket-ar --out results/sweeps/pocket_counts $(ARGS)
 
 leaderboard: $(VENV)/installed  ## write results/leaderboard.md again
 	@$(BIN)/lladav-eval leaderboard $(patsubst %/manifest.json,%,$(sort $(wildcard results/baselines/*/manifest.json))) --out results/leaderboard.md

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass, fields
 from typing import Any, ClassVar, TypeVar
 
@@ -65,6 +66,16 @@ class Prophet:
 CacheSettings = PrefixCache | DualCache | DllmCache
 CACHES: tuple[type[CacheSettings], ...] = (PrefixCache, DualCache, DllmCache)
 _Mode = TypeVar("_Mode", bound=PrefixCache | DualCache | DllmCache | Prophet)
+
+
+NAMES = ("cache", "threshold", "early_commit")
+"""The settings that switch an approximate mode on."""
+
+
+def in_use(settings: Mapping[str, Any]) -> str | None:
+    """The approximate modes among generation settings, such as ``cache=dual:32``; None if decoding was exact."""
+    found = [f"{name}={settings[name]}" for name in NAMES if settings.get(name) is not None]
+    return ", ".join(found) or None
 
 
 def parse_cache(text: str) -> CacheSettings:

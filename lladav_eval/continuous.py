@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import torch
 
 from lladav_eval.batching import OUT_OF_MEMORY, is_out_of_memory, peak_memory, release_memory, watch_memory
-from lladav_eval.errors import SampleError
+from lladav_eval.errors import SampleError, past_time
 from lladav_eval.model.lladav import BoundPrompts, LladavModel
 from lladav_eval.records import Prompt, SamplingParams
 from lladav_eval.sampling.loop import Sampled, Sampler, SamplingTokens, SeededNoise
@@ -171,8 +171,7 @@ class Batch:
             return []
         latest = time.perf_counter() - self._time_limit
         late = [number for number in self._sampler.active if self._running[number][1].began < latest]
-        reason = f"the time limit of {self._time_limit:g} s per sample was reached"
-        return [self._leave(number, None, reason) for number in late]
+        return [self._leave(number, None, past_time(self._time_limit)) for number in late]
 
     def _leave(self, number: int, sampled: Sampled | None, error: str | None = None) -> Done:
         job, cost = self._running.pop(number)

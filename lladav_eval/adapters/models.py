@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lladav_eval.errors import SettingError, UsageError
-from lladav_eval.records import Answerer, Generation, Question, SamplingParams
+from lladav_eval.records import Answerer, Generation, Question
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lladav_eval.pipeline import LladaV
 
 AVAILABLE = {
@@ -38,14 +40,28 @@ AVAILABLE = {
 }
 """What ``lladav-eval models`` lists: how to name it, what it is, what was tried."""
 
+DEFAULT_BATCH_SIZE = 32
+
 PREFIXES = ("hf", "openai", "lmms", "replay")
 """Kinds of models that aren't a LLaDA-V checkpoint."""
+
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+
+
+def tokenizer_hash(directory: Path) -> str:
+    """Hex digest of the files that give token ids their texts, so that a report can tell whether they are the run's."""
+    from lladav_eval.model.checkpoint import checkpoint_hash
+
+    return checkpoint_hash(directory, TOKENIZER_FILES)
 
 
 class LladavAnswerer:
     """A LLaDA-V checkpoint, diffusion or autoregressive twin, as the run loop sees it."""
 
-    def __init__(self, model: LladaV, batch_size: int, trace: bool = False, time_limit: float | None = None) -> None:
+    def __init__(
+        self, model: LladaV, batch_size: int | None, trace: bool = False, time_limit: float | None = None
+    ) -> None:
         self.model = model
         self.name = model.name
         self.batch_size = batch_size
@@ -65,6 +81,7 @@ class LladavAnswerer:
             "name": self.name,
             "kind": "autoregressive" if self.model.config.causal else "diffusion",
             "weights": self.model.weights_hash,
+            "tokenizer": tokenizer_hash(self.model.directory),
             "parameters": parameters,
             "dtype": str(self.model.model.dtype).removeprefix("torch."),
             "device": str(self.model.model.device),
@@ -72,17 +89,16 @@ class LladavAnswerer:
 
     def answer(self, questions: Sequence[Question]) -> list[Generation]:
         """One Generation per question, in order; questions of equal settings share batches."""
-        by_params: dict[SamplingParams, list[int]] = {}
-        for index, question in enumerate(questions):
-            by_params.setdefault(question.params, []).append(index)
+        order = sorted(range(len(questions)), key=lambda index: repr(questions[index].params))
         answers: dict[int, Generation] = {}
-        for params, members in by_params.items():
-            requests = [questions[index].request for index in members]
-            generated = self.model.generate(
-                requests, params, batch_size=self.batch_size, trace=self.trace, time_limit=self.time_limit
-            )
-            answers.update(zip(members, generated, strict=True))
+        for finished in self.stream(questions[index] for index in order):
+            answers.update((order[position], generation) for position, generation in finished)
         return [answers[index] for index in range(len(questions))]
+
+    def stream(self, questions: Iterable[Question]) -> Iterator[list[tuple[int, Generation]]]:
+        """Answers as they are finished, each with its question's position: continuous batching (LladaV.stream)."""
+        asked = ((question.request, question.params) for question in questions)
+        return self.model.stream(asked, batch_size=self.batch_size, trace=self.trace, time_limit=self.time_limit)
 
 
 def resolve_model(
@@ -90,7 +106,7 @@ def resolve_model(
     device: str | None = None,
     dtype: str | None = None,
     *,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     offline: bool = False,
     trace: bool = False,
     time_limit: float | None = None,
@@ -100,7 +116,8 @@ def resolve_model(
     Args:
         name: an entry of ``AVAILABLE``.
         device, dtype: as in ``lladav_eval.load``; kinds that have none refuse them.
-        batch_size: questions answered together; for an endpoint, requests in flight at once.
+        batch_size: questions answered together; for an endpoint, requests in flight at once. None fills the memory of
+            a GPU where the model's needs are known (LLaDA-V), and is 32 elsewhere.
         offline: never use the network.
         trace: record the denoising steps; of LLaDA-V only.
         time_limit: most seconds from the start of a sample's batch to its answer; None is no limit. Refused where
@@ -118,6 +135,7 @@ def resolve_model(
         if time_limit is not None and model.config.causal:
             raise SettingError(f"--time-limit: {name}, an autoregressive model, can't be stopped in the middle")
         return LladavAnswerer(model, batch_size, trace, time_limit)
+    batch_size = batch_size or DEFAULT_BATCH_SIZE
     if not rest:
         raise UsageError(f"--model {name}: say which; {prefix} models are named like {_example(prefix)}")
     if trace:

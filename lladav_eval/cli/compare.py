@@ -32,6 +32,7 @@ def compare(
     ] = None,
     alpha: Annotated[float, typer.Option(help="Level of the tests and intervals.")] = 0.05,
     metric: Annotated[str | None, typer.Option(help="Metric instead of each task's headline.")] = None,
+    categories: Annotated[bool, typer.Option("--categories", help="Scores by category on the terminal too.")] = False,
 ) -> None:
     """Compare runs on the samples that all of them have."""
     import json
@@ -54,6 +55,6 @@ def compare(
     if as_json:
         typer.echo(json.dumps({**comparison.as_json(), "files": [str(path) for path in written]}, sort_keys=True))
         return
-    print_comparison(comparison, Console())
+    print_comparison(comparison, Console(), categories)
     if written:
         typer.echo(f"written: {', '.join(map(str, written))}")

@@ -13,13 +13,12 @@ if TYPE_CHECKING:
 
 def model_loader(spec: RunSpec) -> Callable[[], Answerer]:
     """Loads the run's model in whichever process calls it."""
-    from lladav_eval.runs.execute import AUTO_BATCH_SIZE
     from lladav_eval.runs.keys import code_version
 
-    return partial(_load, spec, spec.batch_size or AUTO_BATCH_SIZE, code_version())
+    return partial(_load, spec, code_version())
 
 
-def _load(spec: RunSpec, batch_size: int, code: str) -> Answerer:
+def _load(spec: RunSpec, code: str) -> Answerer:
     """Raises EnvironmentError_ where other code is installed: its answers could be others."""
     from lladav_eval.cli.quiet import quiet_libraries
     from lladav_eval.errors import EnvironmentError_
@@ -34,7 +33,7 @@ def _load(spec: RunSpec, batch_size: int, code: str) -> Answerer:
         spec.model,
         spec.device,
         spec.dtype,
-        batch_size=batch_size,
+        batch_size=spec.batch_size,
         offline=spec.offline,
         trace=spec.trace,
         time_limit=spec.time_limit,

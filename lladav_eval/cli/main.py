@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 import lladav_eval
-from lladav_eval.cli import compare, data, doctor, leaderboard, listing, plan, regress, report, run, score
+from lladav_eval.cli import compare, data, doctor, leaderboard, listing, log, plan, regress, report, run, score, sweep
 from lladav_eval.errors import EvalError
 
 DEBUG_VARIABLE = "LLADAV_EVAL_DEBUG"
@@ -31,7 +31,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (run, plan, score, report, compare, leaderboard, regress, data, listing, doctor):
+for command in (run, plan, score, report, compare, sweep, leaderboard, regress, log, data, listing, doctor):
     command.register(app)
 
 

@@ -71,4 +71,4 @@ def _side(run: RunData, console: Console) -> Side:
     if reason is not None:
         line = f"warning: tokens of {run.label} are shown as ids: {reason}"
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-    return Side(run, traces, texts)
+    return Side(run, traces, texts, reason)

@@ -58,16 +58,45 @@ def read_traces(path: Path) -> TraceOf | None:
 
 
 def token_texts(path: Path) -> tuple[Callable[[int], str] | None, str | None]:
-    """Token id -> text by the run's own tokenizer; or None and the reason. Nothing is fetched for it."""
+    """Token id -> text by the run's own tokenizer; or None and the reason. Nothing is fetched for it.
+
+    The tokenizer at hand must be the one the run recorded: another one would show other words without a sign.
+    """
     from lladav_eval.model.checkpoint import find_checkpoint
     from lladav_eval.processing.chat import ChatTokenizer
 
     name = str(_spec(path)["model"])
     try:
-        tokenizer = ChatTokenizer.from_dir(find_checkpoint(name, offline=True))
+        directory = find_checkpoint(name, offline=True)
+        changed = _tokenizer_changed(path, directory)
+        if changed is not None:
+            return None, f"{name}: {changed}"
+        tokenizer = ChatTokenizer.from_dir(directory)
     except (CheckpointError, EnvironmentError_) as error:
-        return None, one_line(error)
+        return None, f"the checkpoint's tokenizer was not found: {one_line(error)}"
     return (lambda token: tokenizer.decode([token], skip_special_tokens=False)), None
+
+
+def _tokenizer_changed(path: Path, directory: Path) -> str | None:
+    """Why a checkpoint's tokenizer can't be taken for the run's; None if it can.
+
+    A run made before tokenizers were recorded says by its digest of all files whether anything changed.
+    """
+    from lladav_eval.adapters.models import tokenizer_hash
+    from lladav_eval.model.checkpoint import checkpoint_hash
+
+    content = read_json(RunDirectory(path).manifest)
+    model = content.get("model") if isinstance(content, dict) else None
+    recorded = model if isinstance(model, dict) else {}
+    if "tokenizer" in recorded:
+        here, then, what = tokenizer_hash(directory), recorded["tokenizer"], "the tokenizer"
+    elif "weights" in recorded:
+        here, then, what = checkpoint_hash(directory), recorded["weights"], "the checkpoint"
+    else:
+        return "the run doesn't say which tokenizer it had"
+    if here == then:
+        return None
+    return f"{what} changed since the run ({str(then)[:8]} then, {here[:8]} now)"
 
 
 class Pictures:

@@ -64,15 +64,21 @@ def _table(report: ScoreReport) -> None:
     from rich.table import Table
 
     counts = report.counts
-    title = f"{report.task}, protocol {report.protocol}"
+    commit = (
+        "no commit" if report.commit is None else f"commit {report.commit[:10]}" + "+" * report.commit.endswith("+")
+    )
+    title = f"{report.task}, protocol {report.protocol}, n = {counts.n}, {commit}, {report.date}"
     table = Table(title=title, title_justify="left", caption=f"data: {report.revision}", caption_justify="left")
     table.add_column("metric")
     table.add_column("value", justify="right")
+    table.add_column("95 % interval", justify="right")
     for name, value in report.metrics.items():
         # Names of groups come from the data set: not to be read as markup.
-        table.add_row(_plain(name), f"{value:.4f}", style="bold" if name == report.headline else None)
+        main = name == report.headline
+        shown = f"{report.interval[0]:.1f} to {report.interval[1]:.1f}" if main and report.interval else "-"
+        table.add_row(_plain(name), f"{value:.4f}", shown, style="bold" if main else None)
     if not report.metrics:
-        table.add_row(report.headline, "not filled")
+        table.add_row(report.headline, "not filled", "-")
     console = Console(markup=False, highlight=False)
     console.print(table)
     console.print(

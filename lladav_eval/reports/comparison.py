@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lladav_eval.errors import UsageError
+from lladav_eval.reports.comparison_notes import what_differs
 from lladav_eval.reports.load import RunData
 from lladav_eval.reports.pairing import run_facts, value_of
 from lladav_eval.reports.statistics import (
@@ -49,7 +50,23 @@ class Entry:
     tokens_per_second: float | None
     """Answer tokens."""
     failed: int
+    approximate: str | None
+    """The approximate decoding modes in use; None if decoding was exact."""
     cost: CostSummary
+
+
+@dataclass(frozen=True)
+class CategoryEntry:
+    """One run on one category of a task, over the samples that all compared runs have. No test is made of it."""
+
+    run: int
+    task: str
+    category: str
+    n: int
+    score: float
+    """As in Entry."""
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -92,6 +109,8 @@ class Comparison:
     labels: tuple[str, ...]
     """One distinct name per run."""
     entries: tuple[Entry, ...]
+    categories: tuple[CategoryEntry, ...]
+    """Empty where no task has two categories at least."""
     pairs: tuple[Pair, ...]
     ratios: tuple[Ratio, ...]
     notes: tuple[str, ...]
@@ -108,6 +127,7 @@ class Comparison:
         return {
             "runs": [{"label": name, **run_facts(run)} for name, run in zip(self.labels, self.runs, strict=True)],
             "entries": [{**asdict(entry), "cost": entry.cost.as_json()} for entry in self.entries],
+            "categories": [asdict(entry) for entry in self.categories],
             "pairs": [asdict(pair) for pair in self.pairs],
             "ratios": [asdict(ratio) for ratio in self.ratios],
             "notes": list(self.notes),
@@ -132,17 +152,28 @@ def compare_runs(
     if not common:
         raise UsageError("the runs have no sample in common: compare runs of the same tasks")
     entries: list[Entry] = []
+    categories: list[CategoryEntry] = []
     raw: list[tuple[int, str, Paired]] = []
     for task, ids in common.items():
         name = metric or runs[0].tasks[task].headline
         values = _values(task, ids, runs, name, test)
         entries += [_entry(position, task, name, ids, run, values) for position, run in enumerate(runs)]
+        categories += _category_entries(task, ids, runs, values)
         for position in range(1, len(runs)):
             raw.append((position, task, compare_pairs(values[0], values[position], test, alpha)))
     corrected = holm([paired.p for _, _, paired in raw])
     pairs = tuple(_pair(*item, p, len(raw), alpha) for item, p in zip(raw, corrected, strict=True))
     ratios = tuple(_ratio(position, task, common[task], runs, alpha) for position, task, _ in raw)
-    return Comparison(tuple(runs), _labels(runs), tuple(entries), pairs, ratios, tuple(_notes(runs, common)), alpha)
+    return Comparison(
+        tuple(runs),
+        _labels(runs),
+        tuple(entries),
+        tuple(categories),
+        pairs,
+        ratios,
+        tuple(what_differs(runs, _labels(runs), common)),
+        alpha,
+    )
 
 
 def _refuse_other_data(first: RunData, other: RunData) -> None:
@@ -208,6 +239,7 @@ def _entry(
         samples_per_second=cost.known["seconds"] / seconds if seconds else None,
         tokens_per_second=sum(sample.tokens for sample in samples) / seconds if seconds else None,
         failed=sum(sample.status == "failed" for sample in samples),
+        approximate=run.tasks[task].approximate,
         cost=cost,
     )
 
@@ -231,6 +263,28 @@ def _ratio(position: int, task: str, ids: Sequence[int], runs: Sequence[RunData]
     return Ratio(position, task, value, low, high, ratio("seconds"), ratio("flops"))
 
 
+def _category_entries(
+    task: str, ids: Sequence[int], runs: Sequence[RunData], values: Sequence[Sequence[float]]
+) -> list[CategoryEntry]:
+    """Scores by category, as the first run that recorded one names it; none where there are fewer than two."""
+    members: dict[str, list[int]] = {}
+    for index, doc_id in enumerate(ids):
+        named = (run.samples[task, doc_id].category for run in runs)
+        category = next((name for name in named if name is not None), None)
+        if category is not None:
+            members.setdefault(category, []).append(index)
+    if len(members) < 2:
+        return []
+    entries = []
+    for category, indices in sorted(members.items()):
+        for position in range(len(runs)):
+            chosen = [values[position][index] for index in indices]
+            low, high, _ = interval(chosen)
+            score = 100 * math.fsum(chosen) / len(chosen)
+            entries.append(CategoryEntry(position, task, category, len(chosen), score, 100 * low, 100 * high))
+    return entries
+
+
 def _pair(run: int, task: str, paired: Paired, p: float, tests: int, alpha: float) -> Pair:
     share = smallest_effect(paired.n, alpha, tests)
     smallest = None if share is None else 100 * share
@@ -245,23 +299,3 @@ def _labels(runs: Sequence[RunData]) -> tuple[str, ...]:
     if len(set(names)) < len(names):
         names = [f"{name} #{position}" for position, name in enumerate(names, start=1)]
     return tuple(names)
-
-
-def _notes(runs: Sequence[RunData], common: dict[str, list[int]]) -> list[str]:
-    notes = []
-    for run, label in zip(runs, _labels(runs), strict=True):
-        for name, task in run.tasks.items():
-            if name not in common:
-                notes.append(f"{task.short} of {label} is left out: not all runs have its samples")
-            elif task.n != len(common[name]):
-                notes.append(
-                    f"{task.short}: {label} has {task.n} samples, of which {len(common[name])} are in all runs"
-                )
-    for name in common:
-        settings = [run.tasks[name].settings for run in runs]
-        for setting in sorted({key for found in settings for key in found}):
-            values = [found.get(setting) for found in settings]
-            if any(value != values[0] for value in values):
-                shown = ", ".join(repr(value) for value in values)
-                notes.append(f"{runs[0].tasks[name].short}: {setting} is {shown}")
-    return notes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from lladav_eval.reports.comparison import Comparison
@@ -18,18 +18,44 @@ QUALITY = (
 )  # fmt: skip
 COSTS = ("task", "model", *COST)
 RATIOS = ("task", "model", "passes ratio", "interval", "seconds ratio", "FLOP ratio")
-PAIRS = ("task", "model", "difference", "interval", "won", "lost", "tied", "p", "n can show")
+CATEGORIES = ("task", "category", "model", "n", "score", "95 % interval")
+PAIRS = ("task", "model", "n", "difference", "interval", "won", "lost", "tied", "p", "n can show")
+
+
+def quality_columns(comparison: Comparison) -> tuple[str, ...]:
+    """QUALITY, with a column of its own for the scores of approximate decoding where there are some."""
+    titles = [name for name, there in (("score", False), ("approximate score", True)) if there in _kinds(comparison)]
+    place = QUALITY.index("score")
+    return (*QUALITY[:place], *titles, *QUALITY[place + 1 :])
+
+
+def _kinds(comparison: Comparison) -> set[bool]:
+    """Whether there are exact (False) and approximate (True) scores."""
+    return {entry.approximate is not None for entry in comparison.entries}
 
 
 def quality_rows(comparison: Comparison) -> list[tuple[str, ...]]:
-    """Quality beside cost, in the order of QUALITY."""
+    """One row of plain text per run and task, in the order of quality_columns."""
+    kinds = sorted(_kinds(comparison))
     return [
         (
-            entry.task.removeprefix("lladav_"), comparison.labels[entry.run], str(entry.n), f"{entry.score:.1f}",
+            entry.task.removeprefix("lladav_"), comparison.labels[entry.run], str(entry.n),
+            *(f"{entry.score:.1f}" if (entry.approximate is not None) == kind else "-" for kind in kinds),
             f"{entry.low:.1f} to {entry.high:.1f}", str(entry.failed), figure(entry.forward_passes, ".1f"),
             figure(entry.samples_per_second), figure(entry.tokens_per_second),
         )
         for entry in comparison.entries
+    ]  # fmt: skip
+
+
+def category_rows(comparison: Comparison) -> list[tuple[str, ...]]:
+    """Scores by category, in the order of CATEGORIES."""
+    return [
+        (
+            entry.task.removeprefix("lladav_"), entry.category, comparison.labels[entry.run], str(entry.n),
+            f"{entry.score:.1f}", f"{entry.low:.1f} to {entry.high:.1f}",
+        )
+        for entry in comparison.categories
     ]  # fmt: skip
 
 
@@ -56,7 +82,7 @@ def ratio_rows(comparison: Comparison) -> list[tuple[str, ...]]:
 def _tables(comparison: Comparison) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
     """Columns and rows of every table."""
     return [
-        (QUALITY, quality_rows(comparison)),
+        (quality_columns(comparison), quality_rows(comparison)),
         (PAIRS, pair_rows(comparison)),
         (COSTS, cost_rows(comparison)),
         (RATIOS, ratio_rows(comparison)),
@@ -67,9 +93,9 @@ def pair_rows(comparison: Comparison) -> list[tuple[str, ...]]:
     """Each run against the first, in the order of PAIRS."""
     return [
         (
-            pair.task.removeprefix("lladav_"), comparison.labels[pair.run], f"{pair.difference:+.1f}",
-            f"{pair.low:+.1f} to {pair.high:+.1f}", str(pair.paired.wins), str(pair.paired.losses),
-            str(pair.paired.ties), f"{pair.p_corrected:.2g}",
+            pair.task.removeprefix("lladav_"), comparison.labels[pair.run], str(pair.paired.n),
+            f"{pair.difference:+.1f}", f"{pair.low:+.1f} to {pair.high:+.1f}", str(pair.paired.wins),
+            str(pair.paired.losses), str(pair.paired.ties), f"{pair.p_corrected:.2g}",
             "nothing" if pair.smallest is None else f"{pair.smallest:.1f}",
         )
         for pair in comparison.pairs
@@ -101,29 +127,45 @@ def markdown(comparison: Comparison) -> str:
     for label, run in zip(comparison.labels, comparison.runs, strict=True):
         lines.append(f"- {escape_markdown(label)}: {escape_markdown(run_line(run))}")
     for columns, rows in _tables(comparison):
-        lines += ["", "| " + " | ".join(columns) + " |"]
-        lines += ["|" + "|".join(" --- " if number < 2 else " ---: " for number in range(len(columns))) + "|"]
-        lines += ["| " + " | ".join(escape_markdown(cell) for cell in row) + " |" for row in rows]
+        lines += _pipe_table(columns, rows)
+    if comparison.categories:
+        lines += ["", "<details><summary>Scores by category</summary>"]
+        lines += [*_pipe_table(CATEGORIES, category_rows(comparison), 3), "", "</details>"]
     lines += ["", escape_markdown(method_line(comparison)), "", escape_markdown(cost_line(comparison)), ""]
     lines += [f"- {escape_markdown(note)}" for note in comparison.notes]
     return "\n".join(lines) + "\n"
 
 
-def print_comparison(comparison: Comparison, console: Console) -> None:
-    """The same on the terminal."""
+def _pipe_table(columns: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 2) -> list[str]:
+    """Lines of a Markdown table; its first ``texts`` columns are words."""
+    lines = ["", "| " + " | ".join(columns) + " |"]
+    lines += ["|" + "|".join(" --- " if number < texts else " ---: " for number in range(len(columns))) + "|"]
+    return lines + ["| " + " | ".join(escape_markdown(cell) for cell in row) + " |" for row in rows]
+
+
+def print_comparison(comparison: Comparison, console: Console, categories: bool = False) -> None:
+    """The same on the terminal; scores by category where asked for."""
     from rich.table import Table
     from rich.text import Text
 
     say: Callable[[str], None] = lambda text: console.print(Text(printable(text)), soft_wrap=True)  # noqa: E731
     for label, run in zip(comparison.labels, comparison.runs, strict=True):
         say(f"{label}  =  {run_line(run)}")
-    for columns, rows in _tables(comparison):
+    tables = [(columns, rows, 2) for columns, rows in _tables(comparison)]
+    if categories:
+        tables.append((CATEGORIES, category_rows(comparison), 3))
+    for columns, rows, texts in tables:
         table = Table(box=None, padding=(0, 1, 0, 0))
         for number, column in enumerate(columns):
-            side: Literal["left", "right"] = "left" if number < 2 else "right"
-            title = column.replace(" % ", " %\n").replace("/", "\n/").replace(" can ", "\ncan ")
+            side: Literal["left", "right"] = "left" if number < texts else "right"
+            title = (
+                column.replace(" % ", " %\n")
+                .replace("/", "\n/")
+                .replace(" can ", "\ncan ")
+                .replace("approximate ", "approximate\n")
+            )
             title = title.replace(" ", "\n") if columns in (COSTS, RATIOS) else title
-            table.add_column(title, justify=side, no_wrap=number > 1, overflow="fold")
+            table.add_column(title, justify=side, no_wrap=number >= texts, overflow="fold")
         for row in rows:
             table.add_row(*(Text(printable(cell)) for cell in row))
         console.print(table)

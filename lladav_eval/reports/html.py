@@ -35,7 +35,7 @@ from lladav_eval.reports.html_data import (
     traces_of,
 )
 from lladav_eval.reports.html_media import Media, MediaOf, MediaWriter
-from lladav_eval.reports.html_views import pair_rows, task_views
+from lladav_eval.reports.html_views import TaskView, heads, pair_rows, task_views
 from lladav_eval.reports.output import write_report
 from lladav_eval.reports.pairing import run_facts
 
@@ -69,11 +69,13 @@ def write_html(out: Path, sides: Sequence[Side], media_of: MediaOf | None = None
     rows = join_runs(runs)
     parts, traces = _write_samples(out, rows, sides, media_of, max_media)
     index = index_value(rows, sides, parts, traces)
+    views = task_views(runs, index)
+    index["heads"] = heads(views)
     write_report(out / "data" / "index.js", script("index", index))
     for name in PAGE_FILES[1:]:
         write_report(out / name, _template_file(name))
     page = out / "index.html"
-    write_report(page, _render(sides, index, comparison, len(rows)))
+    write_report(page, _render(sides, views, comparison, len(rows)))
     return page
 
 
@@ -142,7 +144,7 @@ def _visible(value: Any) -> Any:
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _render(sides: Sequence[Side], index: Any, comparison: Comparison | None, count: int) -> str:
+def _render(sides: Sequence[Side], views: Sequence[TaskView], comparison: Comparison | None, count: int) -> str:
     environment = Environment(
         loader=PackageLoader("lladav_eval.reports", "templates"),
         autoescape=True,
@@ -152,6 +154,7 @@ def _render(sides: Sequence[Side], index: Any, comparison: Comparison | None, co
         finalize=_visible,
     )
     environment.filters["figure"] = lambda value: "-" if value is None else f"{value:.1f}"
+    environment.filters["known"] = lambda value, form: "-" if value is None else form % value
     environment.filters["signed"] = lambda value: f"{value:+.1f}"
     runs = [side.run for side in sides]
     return environment.get_template("index.html.j2").render(
@@ -159,7 +162,7 @@ def _render(sides: Sequence[Side], index: Any, comparison: Comparison | None, co
             {**run_facts(run), "label": label, "version": run.version, "letter": letter}
             for run, label, letter in zip(runs, _labels(runs, comparison), "AB", strict=False)
         ],
-        tasks=task_views(runs, index),
+        tasks=views,
         pairs=pair_rows(comparison),
         notes=() if comparison is None else comparison.notes,
         count=count,

@@ -37,7 +37,9 @@ class Side:
     trace_of: Callable[[str, int], Trace | None] | None = None
     """(task, doc_id) -> the sample's denoising steps; None where none were recorded."""
     token_text: Callable[[int], str] | None = None
-    """Token id -> its text; None where the tokenizer isn't at hand, so that ids are shown."""
+    """Token id -> its text; None where the run's own tokenizer isn't at hand, so that ids are shown."""
+    undecoded: str | None = None
+    """Why ids are shown."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,11 @@ class Row:
     def first(self) -> Sample:
         """The sample of the first run that has it."""
         return next(sample for sample in self.samples if sample is not None)
+
+    @property
+    def category(self) -> str | None:
+        """As the first run that recorded one says."""
+        return next((sample.category for sample in self.samples if sample is not None and sample.category), None)
 
 
 def join_runs(runs: Sequence[RunData]) -> list[Row]:
@@ -86,24 +93,31 @@ def index_value(rows: Sequence[Row], sides: Sequence[Side], parts: Sequence[int]
     numbers = {name: number for number, name in enumerate(tasks)}
     categories: dict[str, dict[str, int]] = {name: {} for name in tasks}
     for row in rows:
-        if row.first.category is not None:
-            categories[row.task].setdefault(row.first.category, len(categories[row.task]))
+        if row.category is not None:
+            categories[row.task].setdefault(row.category, len(categories[row.task]))
     runs = [side.run for side in sides]
     return {
-        "runs": [{"label": run.label, "model": run.model} for run in runs],
+        "runs": [{"label": run.label, "model": run.model, "facts": _facts(run)} for run in runs],
         "tasks": [_task(name, runs, list(categories[name])) for name in tasks],
         "statuses": STATUSES,
         "decoded": [side.token_text is not None for side in sides],
+        "undecoded": [side.undecoded or "the checkpoint's tokenizer was not found" for side in sides],
         "parts": list(parts),
         "traces": list(traces),
         "task": [numbers[row.task] for row in rows],
         "doc": [row.doc_id for row in rows],
-        "category": [categories[row.task].get(row.first.category or "", -1) for row in rows],
+        "category": [categories[row.task].get(row.category or "", -1) for row in rows],
         "target": [shorten(target_text(row.first.target).replace("\n", " | "), SNIPPET // 2) for row in rows],
         "status": [[_status(row.samples[place]) for row in rows] for place in range(len(sides))],
         "value": [[_value(row.samples[place], run) for row in rows] for place, run in enumerate(runs)],
         "answer": [[_snippet(row.samples[place]) for row in rows] for place in range(len(sides))],
     }
+
+
+def _facts(run: RunData) -> str:
+    """What must stand beside a figure."""
+    mode = f", approximate decoding ({run.approximate})" if run.approximate else ""
+    return f"protocol {run.protocol}, commit {run.version}, {run.date[:10]}{mode}"
 
 
 def _task(name: str, runs: Sequence[RunData], categories: list[str]) -> dict[str, Any]:

@@ -40,6 +40,8 @@ class TaskView:
     number: int
     name: str
     metric: str
+    category_metric: str
+    """What the figures of the categories are: the metric, or, where that is no mean, the share of right answers."""
     tasks: tuple[Task | None, ...]
     figures: tuple[Figure | None, ...]
     statuses: tuple[tuple[tuple[str, int, float], ...] | None, ...]
@@ -52,13 +54,41 @@ class TaskView:
 def task_views(runs: Sequence[RunData], index: Mapping[str, Any]) -> list[TaskView]:
     """Every task, numbered as in the page's index."""
     names = list(dict.fromkeys(name for run in runs for name in run.tasks))
-    return [_task_view(number, name, runs, index["tasks"][number]["categories"]) for number, name in enumerate(names)]
+    known: dict[tuple[str, int], str] = {}  # a run made before categories were recorded borrows the other's
+    for run in reversed(runs):
+        known.update({place: sample.category for place, sample in run.samples.items() if sample.category})
+    return [
+        _task_view(number, name, runs, index["tasks"][number]["categories"], known) for number, name in enumerate(names)
+    ]
 
 
-def _task_view(number: int, name: str, runs: Sequence[RunData], categories: Sequence[str]) -> TaskView:
+def heads(views: Sequence[TaskView]) -> list[dict[str, Any]]:
+    """For the page of samples: what stands above a task's or a category's list, [value, low, high, n] per run."""
+
+    def plain(figures: Sequence[Figure | None]) -> list[list[float | None] | None]:
+        return [None if figure is None else [figure.value, figure.low, figure.high, figure.n] for figure in figures]
+
+    return [
+        {
+            "metric": view.metric,
+            "all": plain(view.figures),
+            "categoryMetric": view.category_metric,
+            "categories": [plain(category.figures) for category in view.categories],
+        }
+        for view in views
+    ]
+
+
+def _task_view(
+    number: int,
+    name: str,
+    runs: Sequence[RunData],
+    categories: Sequence[str],
+    known: Mapping[tuple[str, int], str],
+) -> TaskView:
     tasks = tuple(run.tasks.get(name) for run in runs)
     first = next(task for task in tasks if task is not None)
-    members = [_members(run, name) for run in runs]
+    members = [_members(run, name, known) for run in runs]
     settings: dict[str, tuple[str, ...]] = {}
     for key in sorted({key for task in tasks if task is not None for key in task.settings}):
         settings[key] = tuple("" if task is None else str(task.settings.get(key, "")) for task in tasks)
@@ -66,6 +96,7 @@ def _task_view(number: int, name: str, runs: Sequence[RunData], categories: Sequ
         number=number,
         name=first.short,
         metric=first.headline,
+        category_metric=first.headline if _is_mean(first) else "share of right answers",
         tasks=tasks,
         figures=tuple(None if task is None else _headline(task) for task in tasks),
         statuses=tuple(None if task is None else _statuses(task) for task in tasks),
@@ -84,12 +115,17 @@ def _task_view(number: int, name: str, runs: Sequence[RunData], categories: Sequ
     )
 
 
-def _members(run: RunData, name: str) -> dict[str, list[Sample]]:
+def _members(run: RunData, name: str, known: Mapping[tuple[str, int], str]) -> dict[str, list[Sample]]:
     found: dict[str, list[Sample]] = {}
     for sample in run.of_task(name):
-        if sample.category is not None:
-            found.setdefault(sample.category, []).append(sample)
+        if sample.identity in known:
+            found.setdefault(known[sample.identity], []).append(sample)
     return found
+
+
+def _is_mean(task: Task) -> bool:
+    """Whether the headline is a mean of the samples' values; MME's sums, for one, are not."""
+    return task.metrics[task.headline].low is not None
 
 
 def _headline(task: Task) -> Figure:
@@ -103,11 +139,10 @@ def _mean(samples: Sequence[Sample], task: Task) -> Figure | None:
     known = [value for value in values if value is not None]
     if not known or len(known) < len(values):
         return None
-    factor = 100.0 if task.scale == "fraction" else 1.0
+    shares = task.scale == "fraction" or (not _is_mean(task) and all(0 <= value <= 1 for value in known))
+    factor = 100.0 if shares else 1.0
     low, high, _ = interval(known)
-    return Figure(
-        factor * math.fsum(known) / len(known), factor * low, factor * high, len(known), task.scale == "fraction"
-    )
+    return Figure(factor * math.fsum(known) / len(known), factor * low, factor * high, len(known), shares)
 
 
 def _statuses(task: Task) -> tuple[tuple[str, int, float], ...]:

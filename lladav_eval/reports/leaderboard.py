@@ -24,6 +24,9 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 OTHERS = "Other benchmarks"
+APPROXIMATE = "Approximate decoding"
+_SUFFIX = " (approximate)"
+"""Scores of approximate decoding stand in columns of their own, apart from every exact one."""
 
 
 @dataclass(frozen=True)
@@ -118,10 +121,11 @@ def _run_entries(run: RunData, known: set[str]) -> list[Entry]:
                 continue
             if both and headline != protocol and run.protocol != protocol:
                 continue
-            entry.cells[task.short] = _run_cell(task, headline)
+            suffix = _SUFFIX if task.approximate else ""
+            entry.cells[task.short + suffix] = _run_cell(task, headline)
             for metric in task.metrics:
                 if metric != headline and f"{task.short} {metric}" in known:
-                    entry.cells[f"{task.short} {metric}"] = _run_cell(task, metric)
+                    entry.cells[f"{task.short} {metric}{suffix}"] = _run_cell(task, metric)
         if entry.cells:
             entries.append(entry)
     return entries
@@ -130,7 +134,9 @@ def _run_entries(run: RunData, known: set[str]) -> list[Entry]:
 def _run_cell(task: Task, metric: str) -> Cell:
     found = task.metrics[metric]
     failed = f"{task.failed} of {task.n} samples failed" if task.failed else ""
-    return Cell(found.value, f"{found.value:.1f}", metric, task.n, found.low, found.high, note=failed)
+    mode = f"approximate decoding ({task.approximate})" if task.approximate else ""
+    note = "; ".join(filter(None, (mode, failed)))
+    return Cell(found.value, f"{found.value:.1f}", metric, task.n, found.low, found.high, note=note)
 
 
 def _paper_values(entries: Sequence[Entry]) -> dict[str, float]:
@@ -155,7 +161,8 @@ def _finish(column: str, entries: Sequence[Entry], paper: dict[str, float]) -> N
         cell = entry.cells.get(column)
         if cell is None or cell.value is None:
             continue
-        delta = round(cell.value - paper[column], 4) if column in paper else None
+        base = column.removesuffix(_SUFFIX)
+        delta = round(cell.value - paper[base], 4) if base in paper else None
         entry.cells[column] = replace(cell, delta=delta, best=len(values) > 1 and cell.value == best)
 
 
@@ -163,5 +170,6 @@ def _sections(entries: Sequence[Entry]) -> dict[str, tuple[str, ...]]:
     present = {column for entry in entries for column, cell in entry.cells.items() if cell.value is not None}
     sections = {title: tuple(c for c in columns if c in present) for title, columns in SECTIONS.items()}
     placed = {column for columns in sections.values() for column in columns}
-    sections[OTHERS] = tuple(sorted(present - placed))
+    sections[OTHERS] = tuple(sorted(c for c in present - placed if not c.endswith(_SUFFIX)))
+    sections[APPROXIMATE] = tuple(sorted(c for c in present if c.endswith(_SUFFIX)))
     return {title: columns for title, columns in sections.items() if columns}

@@ -204,12 +204,12 @@ def as_card(runs: Sequence[RunData]) -> str:
             dataset_split=task.split,
             dataset_revision=task.data_revision,
             metric_type=metric,
-            metric_name=f"{task.short} {metric}",
+            metric_name=f"{task.short} {metric}" + (" (approximate decoding)" if task.approximate else ""),
             metric_value=round(found.value, 4),
             metric_args={
                 "n": task.n, "failed": task.failed, "interval_95": None if found.low is None else
                 [round(found.low, 4), round(found.high or 0.0, 4)], "protocol": run.protocol,
-                "commit": run.version, "date": run.date,
+                "commit": run.version, "date": run.date, "approximate": task.approximate,
             },
         )
         for run in runs

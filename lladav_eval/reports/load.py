@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lladav_eval.approximate import in_use
 from lladav_eval.errors import UsageError
 from lladav_eval.reports.fields import Fields
 from lladav_eval.runs.store import RunDirectory, read_json
@@ -59,6 +60,11 @@ class Task:
     split: str | None
     data_revision: str | None
     """What pins the data's content; None in runs that recorded none."""
+
+    @property
+    def approximate(self) -> str | None:
+        """The approximate decoding modes in use, such as ``cache=dual:32``; None if decoding was exact."""
+        return in_use(self.settings)
 
     @property
     def short(self) -> str:
@@ -113,7 +119,7 @@ class RunData:
     dirty: bool
     """Whether the working tree differed from the commit."""
     date: str
-    """When the run ended, ISO 8601."""
+    """When the results were made, ISO 8601."""
     tasks: Mapping[str, Task]
     samples: Mapping[tuple[str, int], Sample] = field(repr=False)
 
@@ -126,6 +132,11 @@ class RunData:
     def version(self) -> str:
         """The commit, short, marked where the tree was dirty."""
         return "no commit" if self.commit is None else self.commit[:10] + ("+" if self.dirty else "")
+
+    @property
+    def approximate(self) -> str | None:
+        """The approximate modes of all tasks; None if decoding was exact."""
+        return "; ".join(dict.fromkeys(task.approximate for task in self.tasks.values() if task.approximate)) or None
 
     def of_task(self, name: str) -> list[Sample]:
         """The samples of one task, by doc_id."""
@@ -160,7 +171,7 @@ def load_run(path: str | Path) -> RunData:
         protocol=results.get("protocol", str),
         commit=git.get("commit", str) if git else None,
         dirty=bool(git and git.get("dirty", bool)),
-        date=session.get("ended", str),
+        date=results.text_or_none("date") or session.get("ended", str),
         tasks=tasks,
         samples=_samples(directory.samples, tasks),
     )

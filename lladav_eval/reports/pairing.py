@@ -21,6 +21,7 @@ def run_facts(run: RunData) -> dict[str, Any]:
         "model": run.model,
         "kind": run.kind,
         "protocol": run.protocol,
+        "approximate": run.approximate,
         "commit": run.commit,
         "dirty": run.dirty,
         "date": run.date,
@@ -41,11 +42,12 @@ def incomparable(baseline: RunData, candidate: RunData) -> list[str]:
             reasons.append(f"only the {there} has the task{'s' * (len(missing) > 1)} {', '.join(missing)}")
     for name in baseline.tasks:
         if name in candidate.tasks:
-            reasons += _task_differences(name, baseline, candidate)
+            reasons += task_differences(name, baseline, candidate)
     return reasons
 
 
-def _task_differences(name: str, baseline: RunData, candidate: RunData) -> list[str]:
+def task_differences(name: str, baseline: RunData, candidate: RunData) -> list[str]:
+    """Why one task of two runs can't be compared, each reason a sentence; empty if it can."""
     ours, theirs = baseline.tasks[name], candidate.tasks[name]
     reasons = []
     for field_name, title in (
@@ -67,11 +69,20 @@ def _task_differences(name: str, baseline: RunData, candidate: RunData) -> list[
         changed = {
             doc_id
             for doc_id in before_ids & after_ids
-            if getattr(baseline.samples[name, doc_id], title) != getattr(candidate.samples[name, doc_id], title)
+            if _differs(
+                title,
+                getattr(baseline.samples[name, doc_id], title),
+                getattr(candidate.samples[name, doc_id], title),
+            )
         }
         if changed:
             reasons.append(f"{ours.short}: the {title} of {len(changed)} samples differs (doc_id {_some(changed)})")
     return reasons
+
+
+def _differs(title: str, before: Any, after: Any) -> bool:
+    """Runs made before categories were recorded have none; that is no difference."""
+    return before != after and (title != "category" or None not in (before, after))
 
 
 def _some(ids: set[int]) -> str:
@@ -97,7 +108,7 @@ def groups(baseline: RunData, candidate: RunData, metric: str | None = None, tes
     ``metric`` None takes each task's headline. Raises UsageError where the metric or the test doesn't fit a task.
     """
     tasks = [_task_group(name, baseline, candidate, metric, test) for name in baseline.tasks]
-    found = [group for task in tasks for group in (task, *_categories(task, baseline))]
+    found = [group for task in tasks for group in (task, *_categories(task, baseline, candidate))]
     if len(tasks) == 1:
         return found
     together = Group(
@@ -144,11 +155,11 @@ def value_of(sample: Sample, metric: str, run: RunData) -> float:
     return sample.metrics[metric]
 
 
-def _categories(group: Group, baseline: RunData) -> list[Group]:
-    """One group per category; none where the task knows fewer than two."""
+def _categories(group: Group, baseline: RunData, candidate: RunData) -> list[Group]:
+    """One group per category, as either run recorded it; none where the task knows fewer than two."""
     members: dict[str, list[int]] = {}
     for index, identity in enumerate(group.identities):
-        category = baseline.samples[identity].category
+        category = baseline.samples[identity].category or candidate.samples[identity].category
         if category is not None:
             members.setdefault(category, []).append(index)
     if len(members) < 2:

@@ -28,9 +28,10 @@ def cells(row: Row) -> tuple[str, ...]:
 
 def run_line(run: RunData) -> str:
     """A run with all that must stand beside its numbers, as plain text."""
+    mode = "" if run.approximate is None else f", approximate decoding ({run.approximate})"
     return (
         f"{run.label}: {run.model}, {run.kind}, protocol {run.protocol}, n = {len(run.samples)}, "
-        f"commit {run.version}, {run.date}"
+        f"commit {run.version}, {run.date}{mode}"
     )
 
 

@@ -20,8 +20,13 @@ SCORE = COLUMNS.index("score")
 
 def header(results: Mapping[str, Any]) -> tuple[str, ...]:
     """Column titles; the score's is the metric's own name where all tasks share it."""
-    metrics = {task["headline"] for task in results["tasks"].values()}
+    metrics = {_metric_name(task) for task in results["tasks"].values()}
     return (*COLUMNS[:SCORE], *(metrics if len(metrics) == 1 else ("score",)), *COLUMNS[SCORE + 1 :])
+
+
+def _metric_name(task: Mapping[str, Any]) -> str:
+    """Figures of approximate decoding go by another name, so that they never share a column with exact ones."""
+    return f"{task['headline']} (approximate)" if task.get("approximate") else str(task["headline"])
 
 
 def rows(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -38,7 +43,7 @@ def rows(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
                 str(task["failed"]),
                 str(task["unparsed"]),
                 str(task["empty"]),
-                f"{metric['value']:.1f}" + ("" if shared else f" {task['headline']}"),
+                f"{metric['value']:.1f}" + ("" if shared else f" {_metric_name(task)}"),
                 "-" if low is None else f"{low:.1f} to {high:.1f}",
                 figure(task["seconds_per_sample"]),
                 figure(task["forward_passes_per_sample"], ".1f"),
@@ -65,7 +70,7 @@ def _terminal(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str,
 
     table = Table(title=Text(title), title_justify="left", box=None, padding=(0, 1, 0, 0))
     for number, column in enumerate(columns):
-        shown = printable(column).replace(" % ", " %\n").replace("/", "\n/")
+        shown = printable(column).replace(" % ", " %\n").replace("/", "\n/").replace(" (", "\n(")
         heading = shown if red is not None else shown.replace(" ", "\n")
         table.add_column(Text(heading), justify="left" if number == 0 else "right", no_wrap=number > 0, overflow="fold")
     for row in rows:
@@ -101,4 +106,12 @@ def notes(results: Mapping[str, Any]) -> list[str]:
 
 
 def _title(results: Mapping[str, Any]) -> str:
-    return printable(f"{results['model']}, protocol {results['protocol']}")
+    """Everything that must stand beside the figures; runs made before these were recorded say so."""
+    git = results.get("code", {}).get("git")
+    commit = "no commit" if git is None else f"commit {git['commit'][:10]}" + ("+" if git["dirty"] else "")
+    parts = [results["model"], f"protocol {results['protocol']}", commit]
+    parts.append(str(results.get("date", "no date")))
+    modes = dict.fromkeys(task["approximate"] for task in results["tasks"].values() if task.get("approximate"))
+    if modes:
+        parts.append(f"approximate decoding ({'; '.join(modes)})")
+    return printable(", ".join(parts))

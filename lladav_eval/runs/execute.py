@@ -255,6 +255,7 @@ class _Run:
             "model": manifest.redact(self.engine.name),
             "fingerprint": self.engine.fingerprint,
             "protocol": self.spec.protocol,
+            "date": manifest.now(),
             "code": {"git": manifest.commit()},
             "tasks": {task.plan.name: task.summary() for task in verdicts},
         }

@@ -12,9 +12,10 @@ from lladav_eval.data.source import open_table
 from lladav_eval.data.table import Table
 from lladav_eval.errors import TaskError, UsageError
 from lladav_eval.records import Score
+from lladav_eval.runs import manifest
 from lladav_eval.runs.predictions import read_predictions, read_replies
 from lladav_eval.runs.tasks import read_task, resolve_tasks
-from lladav_eval.scoring.aggregate import Counts, count
+from lladav_eval.scoring.aggregate import Counts, count, interval
 from lladav_eval.scoring.judging import is_unsettled
 from lladav_eval.scoring.registry import Scorer, get_scorer
 
@@ -50,6 +51,12 @@ class ScoreReport:
     headline: str
     revision: str
     """Which data the rows are."""
+    interval: tuple[float, float] | None
+    """95 % interval of the headline, on 0-100; None where that is no mean over samples."""
+    commit: str | None
+    """Of this program, marked + where the tree was dirty; None for an installed package."""
+    date: str
+    """When the answers were scored, ISO 8601."""
     notes: tuple[str, ...] = ()
     """One line each on what the figures don't say."""
 
@@ -61,6 +68,10 @@ class ScoreReport:
             **asdict(self.counts),
             "metrics": dict(self.metrics),
             "headline": self.headline,
+            "interval_95": None if self.interval is None else list(self.interval),
+            "data_revision": self.revision,
+            "commit": self.commit,
+            "date": self.date,
         }
 
 
@@ -118,7 +129,15 @@ def score_predictions(
     scores, notes = _scores(scorer, rows, answers, protocol, replies, table)
     metrics, headline = _metrics(scorer, scores, protocol, table)
     counts = count(score.status for score in scores)
-    return ScoreReport(task, protocol, counts, metrics, headline, table.revision, notes)
+    low_high = None
+    if scorer.mean and headline in metrics:
+        low, high, _ = interval([score.value for score in scores])
+        low_high = (100 * low, 100 * high)
+    git = manifest.commit()
+    commit = None if git is None else git["commit"] + "+" * git["dirty"]
+    return ScoreReport(
+        task, protocol, counts, metrics, headline, table.revision, low_high, commit, manifest.now(), notes
+    )
 
 
 def open_benchmark(asked: Benchmark, *, data_dir: Path | None = None, offline: bool = False) -> Table:

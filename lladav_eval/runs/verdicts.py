@@ -3,6 +3,7 @@
 What ``process_results`` returns is read like this: the entries named in the task's ``metric_list`` are its metrics (the
 first is the headline); ``status`` ("scored", "unparsed" or "empty") and ``extracted`` (the answer read out of the text,
 or None) may stand beside them, and plain lmms-eval passes over them. Without ``status``, blank text counts as empty.
+A sample's category comes from its row: ``metadata.category`` of a YAML names a column, benchmarks know their own.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
+from lladav_eval.approximate import in_use
 from lladav_eval.errors import EvalError, TaskError, one_line
 from lladav_eval.records import Score
 from lladav_eval.runs.journal import Journal, Record
 from lladav_eval.runs.questions import Plan
 from lladav_eval.scoring.aggregate import count, item_value, summarise
+from lladav_eval.scoring.categories import category_of, cell
 from lladav_eval.scoring.cost import CostCounter, cost_of
 from lladav_eval.scoring.lmms import results
 from lladav_eval.scoring.registry import get_scorer
@@ -83,7 +86,7 @@ def _verdict(record: Record, result: dict[str, Any], names: list[str], protocol:
     if status not in ("scored", "unparsed", "empty"):
         raise ValueError(f"process_results gave status {status!r}")
     extracted = result.get(f"{side}extracted")
-    values = {name: item_value(item) for name, item in items.items()}
+    values = {name: _sample_value(item) for name, item in items.items()}
     metrics = {name: value for name, value in values.items() if value is not None}
     headline = metrics.get(names[0], 0.0)
     details = {
@@ -92,6 +95,13 @@ def _verdict(record: Record, result: dict[str, Any], names: list[str], protocol:
         "judge_replies": result.get("judge_replies", []),
     }
     return Verdict(Score(headline, None if extracted is None else str(extracted), status, details), items)
+
+
+def _sample_value(item: Any) -> float | None:
+    """The sample's own value of a metric. Where the task's figure is no mean (MME's sums), the sample still has one."""
+    if isinstance(item, dict) and "score" not in item:
+        item = item.get("value")
+    return item_value(item)
 
 
 def metric_names(plan: Plan) -> list[str]:
@@ -176,6 +186,7 @@ class TaskVerdicts:
         return {
             "task": record.task,
             "doc_id": record.doc_id,
+            "category": _category(self.plan, doc),
             "key": record.key,
             "prompt": record.prompt,
             "target": _target(self.plan, doc),
@@ -206,6 +217,7 @@ class TaskVerdicts:
         return {
             **asdict(counts),
             "version": self.plan.version,
+            "approximate": in_use(asdict(self.plan.settings.params)),
             "headline": self._headline(metrics),
             "metrics": metrics,
             "waiting_for_judge": self._waiting,
@@ -218,6 +230,15 @@ class TaskVerdicts:
     def _headline(self, metrics: dict[str, Any]) -> str:
         """The asked protocol's figure; another one where there is none, and whoever shows it names it."""
         return self.protocol if self.protocol in metrics else next(iter(metrics))
+
+
+def _category(plan: Plan, doc: Any) -> str | None:
+    """``metadata.category`` of the YAML names a column; a benchmark's family knows its own."""
+    metadata = plan.task.config.metadata
+    metadata = metadata if isinstance(metadata, dict) else {}
+    if "category" in metadata:
+        return cell(doc, str(metadata["category"]))
+    return category_of(str(metadata.get("family")), doc, plan.task.config.dataset_name)
 
 
 def _target(plan: Plan, doc: Any) -> Any:

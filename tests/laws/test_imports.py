@@ -40,10 +40,10 @@ LAW: dict[str, set[str]] = {
         "processing",
         "model",
     },
-    "runs": {"records", "errors", "settings", "scoring", "data", "prompts", "engine"},
+    "runs": {"records", "errors", "approximate", "settings", "scoring", "data", "prompts", "engine"},
     "planning": {"records", "errors", "settings", "model", "processing", "sampling", "runs.questions", "runs.tasks"},
     "engine": {"records", "errors"},
-    "reports": {"records", "errors", "scoring.aggregate", "scoring.cost", "runs.store"},
+    "reports": {"records", "errors", "approximate", "scoring.aggregate", "scoring.cost", "runs.store"},
 }
 UNBOUND = {"cli", "pocket", "__init__", "__main__"}
 """The command line may import anything; the pocket builds and describes a whole checkpoint."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from PIL import Image
 from reports.synthetic import HOSTILE, Sheet, write_run
 
 from lladav_eval.records import TraceStep
+from lladav_eval.reports.html import write_html
 from lladav_eval.reports.html_data import Side
 from lladav_eval.reports.html_media import Media
 from lladav_eval.reports.load import load_run
@@ -64,7 +66,19 @@ def sides(folder: Path) -> list[Side]:
         load_run(write_run(folder / "first", first, model=f"toy {HOSTILE}")),
         load_run(write_run(folder / "second", second, model="twin", kind="autoregressive")),
     ]
-    return [Side(runs[0], trace, WORDS.__getitem__), Side(runs[1], trace)]
+    return [Side(runs[0], trace, WORDS.__getitem__), Side(runs[1], trace, None, f"the tokenizer changed {HOSTILE}")]
+
+
+def large_report(folder: Path, count: int) -> Path:
+    """Two runs of ``count`` samples each, side by side; also for benchmarks/report_page.py."""
+    draw = random.Random(0)
+    runs = []
+    for name in ("first", "second"):
+        values = [float(draw.random() < 0.6) for _ in range(count)]
+        texts = {n: f"The answer to number {n} is {draw.random()}, as the picture shows. " * 5 for n in range(count)}
+        task = Sheet(values, texts=texts, categories=[f"category {n % 40}" for n in range(count)])
+        runs.append(Side(load_run(write_run(folder / name, {"many": task}))))
+    return write_html(folder / "report", runs).parent
 
 
 def read_script(path: Path, function: str) -> list[Any]:

@@ -83,6 +83,7 @@ def write_run(
         "model": model,
         "fingerprint": answerer.fingerprint,
         "protocol": protocol,
+        "date": manifest.now(),
         "code": {"git": {"commit": "0123456789abcdef", "dirty": False}},
         "tasks": {name: _summary(sheet) for name, sheet in named.items()},
     }

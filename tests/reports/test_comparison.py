@@ -18,7 +18,16 @@ from rich.console import Console
 from lladav_eval.cli import main
 from lladav_eval.errors import UsageError
 from lladav_eval.reports.comparison import compare_runs
-from lladav_eval.reports.comparison_text import COSTS, PAIRS, QUALITY, RATIOS, markdown, print_comparison
+from lladav_eval.reports.comparison_text import (
+    COSTS,
+    PAIRS,
+    QUALITY,
+    RATIOS,
+    markdown,
+    print_comparison,
+    quality_columns,
+    quality_rows,
+)
 from lladav_eval.reports.load import RunData, load_run
 from lladav_eval.reports.plots import plot_comparison
 
@@ -125,6 +134,43 @@ def test_other_sample_sets_are_joined_and_told(tmp_path: Path) -> None:
     assert result.tasks == ["lladav_a"]
     assert "a: model 0 has 10 samples, of which 6 are in all runs" in result.notes
     assert "c of model 0 is left out: not all runs have its samples" in result.notes
+
+
+def test_scores_by_category(tmp_path: Path) -> None:
+    kinds = ["x"] * 4 + ["y"] * 6
+    result = compare_runs(runs(tmp_path, {"a": FIRST}, {"a": replace(SECOND, categories=kinds)}))
+    assert [(entry.category, entry.run, entry.n, round(entry.score)) for entry in result.categories] == [
+        ("x", 0, 4, 100), ("x", 1, 4, 100), ("y", 0, 6, 33), ("y", 1, 6, 67),
+    ]  # fmt: skip
+    assert result.categories[3].low == pytest.approx(30.0, abs=0.1)  # Wilson, 4 of 6
+    assert len(result.pairs) == 1  # no test is made of a category
+    assert "<summary>Scores by category</summary>" in markdown(result)
+    assert result.as_json()["categories"][3]["category"] == "y"
+    for asked in (False, True):
+        console = Console(file=io.StringIO(), width=200)
+        print_comparison(result, console, asked)
+        assert ("category" in console.file.getvalue()) is asked  # type: ignore[attr-defined]
+
+
+def test_sums_are_told_beside_the_mean_of_the_samples(tmp_path: Path) -> None:
+    both = runs(tmp_path, {"mme": FIRST}, {"mme": SECOND})
+    for run, total in zip(both, (1998.0, 1900.5), strict=True):
+        task = run.tasks["lladav_mme"]
+        metric = replace(task.metrics["accuracy"], value=total, low=None, high=None)
+        object.__setattr__(run, "tasks", {"lladav_mme": replace(task, metrics={"accuracy": metric})})
+    assert any("accuracy as reported is 1998.00, 1900.50" in note for note in compare_runs(both).notes)
+
+
+def test_approximate_scores_have_a_column_of_their_own(tmp_path: Path) -> None:
+    fast = replace(SECOND, settings={"steps": 1, "cache": "dual:32"})
+    result = compare_runs(runs(tmp_path, {"a": FIRST}, {"a": fast}))
+    columns = quality_columns(result)
+    exact, approximate = (dict(zip(columns, row, strict=True)) for row in quality_rows(result))
+    assert (exact["score"], exact["approximate score"]) == ("60.0", "-")
+    assert (approximate["score"], approximate["approximate score"]) == ("-", "80.0")
+    assert "approximate decoding \\(cache=dual:32\\)" in markdown(result)
+    assert result.as_json()["runs"][1]["approximate"] == "cache=dual:32"
+    assert "approximate score" not in quality_columns(compare_runs(list(result.runs[:1]) * 2))
 
 
 def test_what_is_refused(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,7 +14,8 @@ from reports.synthetic import HOSTILE, Sheet, write_run
 
 from lladav_eval.errors import UsageError
 from lladav_eval.reports.html import write_html
-from lladav_eval.reports.html_data import Side
+from lladav_eval.reports.html_data import Side, index_value, join_runs
+from lladav_eval.reports.html_views import task_views
 from lladav_eval.reports.load import load_run
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "lladav_eval" / "reports" / "templates"
@@ -167,6 +170,33 @@ def test_one_run_without_traces_pictures_or_categories(tmp_path: Path) -> None:
     assert not any(attrs.get("class", "").startswith("bar") for tag, attrs in page.tags if tag == "svg")
     _, _, rows = read_script(folder / "data" / "samples-0000.js", "part")
     assert rows[0][1]["media"] is None
+
+
+def test_categories_of_sums_are_shares_and_an_old_run_borrows_the_others(tmp_path: Path) -> None:
+    values, kinds = [1.0, 0.0, 1.0, 1.0], ["x", "x", "y", "y"]
+    new = load_run(write_run(tmp_path / "new", {"mme": Sheet(values, scale="points", categories=kinds)}))
+    old = load_run(write_run(tmp_path / "old", {"mme": Sheet(values, scale="points")}))
+    for run in (new, old):
+        task = run.tasks["lladav_mme"]
+        total = replace(task.metrics["accuracy"], value=300.0, low=None, high=None)
+        object.__setattr__(run, "tasks", {"lladav_mme": replace(task, metrics={"accuracy": total})})
+    rows = join_runs([old, new])
+    (view,) = task_views([old, new], index_value(rows, [Side(old), Side(new)], [0], []))
+    assert [category.name for category in view.categories] == ["x", "y"]
+    for category, share in zip(view.categories, (50.0, 100.0), strict=True):
+        assert [figure and (figure.value, figure.n) for figure in category.figures] == [(share, 2)] * 2
+    write_html(tmp_path / "page", [Side(old), Side(new)])
+    text = " ".join(Page((tmp_path / "page" / "index.html").read_text()).text.split())
+    assert "of the categories the share of right answers" in text
+
+
+def test_costs_that_a_model_does_not_tell_are_dashes(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "run", {"a": Sheet([1.0, 0.0])})
+    results = json.loads((path / "results.json").read_text())
+    results["tasks"]["lladav_a"] |= {"forward_passes_per_sample": None, "seconds_per_sample": None}
+    (path / "results.json").write_text(json.dumps(results))
+    page = Page(write_html(tmp_path / "report", [Side(load_run(path))]).read_text(encoding="utf-8"))
+    assert re.search(r"2 scored\s+-\s+-\s", page.text)
 
 
 def test_an_earlier_report_is_replaced_whole(tmp_path: Path) -> None:

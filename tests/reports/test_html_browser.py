@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import random
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from reports.report_pages import FIRST, LINE_ENDS, SECOND, picture, sides
-from reports.synthetic import HOSTILE, Sheet, write_run
+from reports.report_pages import FIRST, LINE_ENDS, SECOND, large_report, picture, sides
+from reports.synthetic import HOSTILE
 
 from lladav_eval.reports.html import write_html
-from lladav_eval.reports.html_data import Side
-from lladav_eval.reports.load import load_run
 
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 PATIENCE_MS = 30_000
-LOAD_LIMIT = 10.0
-"""Seconds that 20,000 samples may take here. The aim is two on an idle machine; a shared one is given more."""
 SEEN_HOSTILE = "".join(
     f"U+{ord(char):04X}" if char in "\x1b\x07\r\x00\u202e" else char for char in HOSTILE
 )  # what the page shows of it
@@ -123,6 +117,22 @@ def test_the_filters_narrow_the_list(viewer: Viewer, folder: Path) -> None:
     assert "No sample passes the filters." in page.inner_text("#rows")
 
 
+def test_a_task_and_a_category_have_pages_with_their_figures(viewer: Viewer, folder: Path) -> None:
+    page = viewer.open(folder / "two", "#tasks")
+    page.click("#tasks-0 >> text=shapes")
+    viewer.count("4 of 18 samples")
+    about = page.inner_text("#about")
+    assert about.startswith("charts / shapes accuracy")
+    # of samples 0, 3, 6 and 9 the first run has three right, the second two
+    assert "A 75.0 (95 %: 30.1 to 95.4), n = 4 protocol strict, commit 0123456789, 20" in about
+    assert "B 50.0 (95 %: 15.0 to 85.0), n = 4 protocol strict, commit 0123456789, 20" in about
+    page.select_option("#f-category", "")
+    page.wait_for_function("() => document.querySelector('#about h3').textContent === 'charts accuracy'")
+    assert "n = 12" in page.inner_text("#about")
+    page.select_option("#f-task", "")
+    page.wait_for_selector("#about", state="hidden")
+
+
 def test_the_address_holds_the_view(viewer: Viewer, folder: Path) -> None:
     page = viewer.open(folder / "one", "#samples")
     page.select_option("#f-task", label="digits")
@@ -219,7 +229,7 @@ def test_without_a_tokenizer_the_player_shows_ids(viewer: Viewer, folder: Path) 
     page.wait_for_function("() => document.querySelectorAll('.board').length === 2")
     second = page.locator(".run >> nth=1")
     assert second.locator(".token").all_text_contents() == ["2", "0", "1", "3", "5"]
-    assert "tokenizer was not found" in second.inner_text()
+    assert "Token ids are shown: the tokenizer changed [red]x[/red]" in second.inner_text()
 
 
 def test_two_runs_side_by_side_with_the_flips(viewer: Viewer, folder: Path) -> None:
@@ -329,42 +339,36 @@ def test_a_missing_file_is_said(browser: Any, folder: Path, tmp_path: Path) -> N
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """20,000 samples in two runs."""
     folder = tmp_path_factory.mktemp("large")
-    draw = random.Random(0)
-    runs = []
-    for name in ("first", "second"):
-        values = [float(draw.random() < 0.6) for _ in range(20_000)]
-        texts = {n: f"The answer to number {n} is {draw.random()}, as the picture shows. " * 5 for n in range(20_000)}
-        categories = [f"category {n % 40}" for n in range(20_000)]
-        task = Sheet(values, texts=texts, categories=categories)
-        runs.append(Side(load_run(write_run(folder / name, {"many": task}))))
-    write_html(folder / "report", runs)
-    return folder / "report"
+    return large_report(folder, 20_000)
 
 
-def test_twenty_thousand_samples_load_in_time(
-    viewer: Viewer, large: Path, record_property: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
-    begun = time.perf_counter()
+def test_twenty_thousand_samples_are_paged(viewer: Viewer, large: Path) -> None:
+    """How long it takes is measured by benchmarks/report_page.py; here: what is loaded, and when."""
+    parts = sorted(path.name for path in (large / "data").glob("samples-*.js"))
+    assert len(parts) > 50
+
+    def loaded() -> list[str]:
+        return [url.rsplit("/", 1)[1] for url in viewer.asked if "/samples-" in url]
+
     page = viewer.open(large, "#samples")
-    loaded = time.perf_counter() - begun
     viewer.count("20,000 samples")
     assert page.locator("#rows tr").count() == 50
-    begun = time.perf_counter()
-    page.fill("#f-text", "number 19999 is")
-    viewer.count("1 of 20,000 samples")
-    searched = time.perf_counter() - begun
-    assert viewer.docs() == ["many:19999"]
-    page.click("#f-reset")
-    viewer.count("20,000 samples")
-    page.keyboard.press("Escape")
+    assert loaded() == []  # no text of a sample before one is opened or searched
+    assert (large / "data" / "index.js").stat().st_size < 4_000_000
     page.click("#next")
     page.wait_for_function("() => document.getElementById('page').textContent === 'page 2 of 400'")
-    begun = time.perf_counter()
     page.select_option("#f-change", "worse")
     page.wait_for_function("() => /^[45],[0-9]{3} of 20,000/.test(document.getElementById('count').textContent)")
-    filtered = time.perf_counter() - begun
-    for name, seconds in (("load", loaded), ("search", searched), ("filter", filtered)):
-        record_property(f"{name}_seconds", round(seconds, 2))
-    with capsys.disabled():
-        print(f"\n20,000 samples: load {loaded:.2f} s, full-text search {searched:.2f} s, filter {filtered:.2f} s")
-    assert loaded < LOAD_LIMIT
+    page.select_option("#f-change", "")
+    page.select_option("#f-task", label="many")
+    page.select_option("#f-category", label="category 7")
+    viewer.count("500 of 20,000 samples")
+    assert loaded() == []
+    viewer.open(large, "#samples?open=many:19999")
+    viewer.opened("many 19999")
+    assert loaded() == parts[-1:]
+    page.fill("#f-text", "number 19998 is")
+    viewer.count("1 of 20,000 samples")
+    assert sorted(set(loaded())) == parts  # a search reads everything, once
+    assert len(loaded()) == len(parts)
+    assert viewer.docs() == ["many:19998"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,46 @@ def test_a_checkpoint_that_is_gone_leaves_ids(tmp_path: Path) -> None:
     assert texts is None
     assert reason is not None
     assert "gone" in reason
+
+
+@pytest.mark.parametrize("recorded", ["tokenizer", "weights"])
+def test_a_tokenizer_that_changed_is_said_and_ids_are_shown(
+    run: Path, tmp_path: Path, recorded: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same ids would read as other words; runs from before tokenizers were recorded are judged by all files."""
+    shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("report"))
+    shutil.copytree(run.parent / "model", tmp_path / "model")
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    manifest["spec"]["model"] = str(tmp_path / "model")
+    if recorded == "weights":
+        del manifest["model"]["tokenizer"]
+    (tmp_path / "run" / "manifest.json").write_text(json.dumps(manifest))
+    texts, reason = token_texts(tmp_path / "run")
+    assert reason is None
+    assert texts is not None
+    file = tmp_path / "model" / "tokenizer.json"
+    content = json.loads(file.read_text())
+    vocabulary = content["model"]["vocab"]
+    first, second = list(vocabulary)[:2]
+    vocabulary[first], vocabulary[second] = vocabulary[second], vocabulary[first]
+    file.write_text(json.dumps(content))
+    texts, reason = token_texts(tmp_path / "run")
+    assert texts is None
+    what = {"tokenizer": "tokenizer", "weights": "checkpoint"}[recorded]
+    assert f"the {what} changed since the run (" in (reason or "")
+    assert invoke(["report", str(tmp_path / "run"), "--no-media"]) == 0
+    assert "are shown as ids" in capsys.readouterr().err
+    data = tmp_path / "run" / "report" / "data"
+    (index,) = read_script(data / "index.js", "index")
+    assert index["decoded"] == [False]
+    assert f"the {what} changed since the run (" in index["undecoded"][0]
+    assert read_script(data / "tokens.js", "tokens") == [[[]]]
+
+
+def test_a_run_that_recorded_no_tokenizer_shows_ids(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text(json.dumps({"spec": {"tasks": [], "model": "pocket"}, "model": {}}))
+    texts, reason = token_texts(tmp_path)
+    assert (texts, reason) == (None, "pocket: the run doesn't say which tokenizer it had")
 
 
 def test_pictures_of_rows_that_changed_are_not_shown(run: Path) -> None:

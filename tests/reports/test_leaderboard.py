@@ -154,6 +154,41 @@ def test_the_card_is_what_the_hub_reads(tmp_path: Path) -> None:
     assert set(first.metric_args) == {"n", "failed", "interval_95", "protocol", "commit", "date"}
 
 
+def test_the_card_is_front_matter_of_a_model_card(tmp_path: Path) -> None:
+    """Pasted between the dashes of a README, it is read by the hub's own classes, and written back the same."""
+    from huggingface_hub import ModelCard
+
+    fast = {"gen_length": 2, "steps": 2, "cache": "dual:32"}
+    sheets = {"a": Sheet(VALUES, data_revision="abc"), "b": Sheet(VALUES, settings=fast)}
+    text = as_card([load_run(write_run(tmp_path / "r", sheets, model="org/name"))])
+    card = ModelCard(f"---\nlicense: apache-2.0\n{text}---\n# Model\n", ignore_metadata_errors=False)
+    assert card.data.model_name == "org/name"
+    first, second = card.data.eval_results
+    assert (first.task_type, first.dataset_type, first.dataset_revision) == ("image-text-to-text", "parquet", "abc")
+    assert first.metric_args["interval_95"] == [pytest.approx(50.2, abs=0.1), pytest.approx(69.06, abs=0.1)]
+    assert second.metric_name == "b accuracy (approximate decoding)"
+    again = ModelCard(str(card))
+    assert again.data.to_dict() == card.data.to_dict()
+
+
+def test_approximate_decoding_has_columns_of_its_own(tmp_path: Path) -> None:
+    fast = {"gen_length": 2, "steps": 2, "cache": "dual:32"}
+    runs = [
+        load_run(write_run(tmp_path / "exact", {"mmmu": Sheet([0.0, 1.0])})),
+        load_run(write_run(tmp_path / "fast", {"mmmu": Sheet([1.0, 1.0], settings=fast)})),
+    ]
+    board = build(runs, load_references())
+    exact, approximate = (item for item in board.entries if item.ours)
+    assert list(exact.cells) == ["mmmu"]
+    assert list(approximate.cells) == ["mmmu (approximate)"]
+    cell = approximate.cells["mmmu (approximate)"]
+    assert (cell.best, cell.delta) == (False, pytest.approx(100 - 48.6))  # alone in its column
+    assert "approximate decoding (cache=dual:32)" in cell.note
+    assert board.sections["Approximate decoding"] == ("mmmu (approximate)",)
+    text = as_markdown(board)
+    assert "## Approximate decoding" in text
+
+
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = write_run(tmp_path / "mine", {"a": Sheet(VALUES)})
     other = write_run(tmp_path / "other", {"a": Sheet(VALUES)}, model="other")

@@ -90,6 +90,14 @@ def test_overall_tasks_and_categories(tmp_path: Path) -> None:
     assert a.p_corrected == pytest.approx(2 * a.p)
 
 
+@pytest.mark.parametrize("old", ["baseline", "candidate"])
+def test_a_run_from_before_categories_is_compared_all_the_same(tmp_path: Path, old: str) -> None:
+    named = Sheet(GOOD, categories=["x"] * 30 + ["y"] * 70)
+    sheets = {"baseline": named, "candidate": named, old: Sheet(GOOD)}
+    result = pair(tmp_path, {"a": sheets["baseline"]}, {"a": sheets["candidate"]})
+    assert [(row.name, row.n) for row in result.rows] == [("a", 100), ("a / x", 30), ("a / y", 70)]
+
+
 def test_a_loss_in_one_task_is_not_hidden_by_gains_elsewhere(tmp_path: Path) -> None:
     after = {"a": Sheet(flipped(GOOD, *range(10))), "b": Sheet(flipped(GOOD, *range(60, 90)))}
     result = pair(tmp_path, {"a": Sheet(GOOD), "b": Sheet(GOOD)}, after)
@@ -138,9 +146,13 @@ DIFFERENT: list[tuple[dict[str, Sheet], dict[str, Sheet], dict[str, Any], str]] 
     ({"a": BASE}, {"a": replace(BASE, doc_ids=[0, 1, 7])}, {}, "1 samples only in the candidate (doc_id 7)"),
     ({"a": BASE}, {"a": replace(BASE, targets={1: "C"})}, {}, "the target of 1 samples differs (doc_id 1)"),
     ({"a": BASE}, {"a": replace(BASE, prompts={2: "other"})}, {}, "the prompt of 1 samples differs (doc_id 2)"),
+    (
+        {"a": replace(BASE, categories=["x", "y", "y"])}, {"a": replace(BASE, categories=["x", "y", "x"])}, {},
+        "the category of 1 samples differs (doc_id 2)",
+    ),
     ({"a": BASE}, {"a": replace(BASE, metric="anls")}, {}, "the headline metric differs"),
     ({"a": BASE}, {"a": replace(BASE, scale="points")}, {}, "the scale differs"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("before", "after", "options", "reason"), DIFFERENT, ids=[case[3][:40] for case in DIFFERENT])

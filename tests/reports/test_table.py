@@ -18,7 +18,9 @@ TASK = {
 
 
 def results(model: str = "toy", **tasks: dict[str, Any]) -> dict[str, Any]:
-    return {"model": model, "protocol": "strict", "tasks": tasks or {"lladav_toy": TASK}}
+    code = {"git": {"commit": "0123456789abcdef", "dirty": True}}
+    facts = {"model": model, "protocol": "strict", "date": "2026-11-26T21:00:00+00:00", "code": code}
+    return {**facts, "tasks": tasks or {"lladav_toy": TASK}}
 
 
 def shown(content: dict[str, Any], width: int = 200) -> str:
@@ -32,11 +34,11 @@ FIGURES = ["toy", "40", "3", "2", "1", "62.5", "47.0 to 75.8", "0.123", "16.0"]
 
 def test_every_figure_is_there() -> None:
     lines = markdown_table(results()).splitlines()
-    assert lines[0] == "# toy, protocol strict"
+    assert lines[0] == "# toy, protocol strict, commit 0123456789+, 2026-11-26T21:00:00+00:00"
     assert lines[2].strip("| ").split(" | ") == list(header(results()))
     assert lines[4].strip("| ").split(" | ") == FIGURES
     text = shown(results(), width=80)
-    assert "toy, protocol strict" in text
+    assert "toy, protocol strict, commit 0123456789+, 2026-11-26" in text
     assert text.splitlines()[-1].split() == " ".join(FIGURES).split()
     assert all(word in text for word in " ".join(header(results())).replace("/", " /").split())
 
@@ -47,6 +49,19 @@ def test_tasks_of_different_metrics_name_them() -> None:
     assert "| 62.5 accuracy |" in text
     assert "| 62.5 sum |" in text
     assert "| accuracy |" in markdown_table(results())
+
+
+def test_a_run_from_before_dates_were_recorded_says_so() -> None:
+    old = {"model": "toy", "protocol": "strict", "tasks": {"lladav_toy": TASK}}
+    assert markdown_table(old).splitlines()[0] == "# toy, protocol strict, no commit, no date"
+
+
+def test_approximate_decoding_is_named_and_has_a_column_of_its_own() -> None:
+    fast = {**TASK, "approximate": "cache=dual:32"}
+    text = markdown_table(results(lladav_a=fast))
+    assert "approximate decoding \\(cache=dual:32\\)" in text.splitlines()[0]
+    assert "| accuracy \\(approximate\\) |" in text
+    assert "| 62.5 accuracy \\(approximate\\) |" in markdown_table(results(lladav_a=fast, lladav_b=TASK))
 
 
 def test_a_metric_without_interval_shows_a_dash() -> None:

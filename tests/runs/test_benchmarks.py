@@ -14,6 +14,8 @@ from PIL import Image
 from lladav_eval.cli.main import invoke
 from lladav_eval.errors import EnvironmentError_, SettingError, TaskError
 from lladav_eval.records import Generation, Question, RunSpec
+from lladav_eval.reports.load import load_run
+from lladav_eval.reports.regression import regress
 from lladav_eval.runs.execute import RunResult, execute
 from lladav_eval.runs.store import RunDirectory
 
@@ -81,6 +83,37 @@ def test_a_local_folder_gives_prompt_picture_and_both_protocols(pope: Path, tmp_
     assert set(task["metrics"]) == {"official", "strict"}
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert manifest["tasks"]["lladav_pope"]["data_revision"].startswith("local:")
+
+
+def test_samples_have_the_benchmarks_category_even_where_they_failed(pope: Path, tmp_path: Path) -> None:
+    file = pope / "lmms-lab-encoder" / "POPE" / "test.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    rows[1] |= {"category": "popular", "image": {"path": "gone.png"}}
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run("lladav_pope", pope, Says(["yes"] * 4), tmp_path / "run")
+    found = [(row["category"], row["status"]) for row in samples(tmp_path / "run")]
+    assert found == [("adversarial", "scored"), ("popular", "failed"), *[("adversarial", "scored")] * 2]
+
+
+def test_sums_are_paired_on_the_samples_own_values(tmp_path: Path) -> None:
+    """MME's headline is no mean of samples; each sample is still right or wrong, and regress can pair them."""
+    rows = [
+        {"question_id": f"{kind}/{n // 2}.jpg", "question": "Is it? Please answer yes or no.", "answer": "Yes"}
+        | {"category": kind, "image": {"path": "picture.png"}}
+        for kind in ("OCR", "count")
+        for n in range(12)
+    ]
+    data = write_rows(tmp_path / "data", "lmms-lab-encoder/MME", "test", rows)
+    run("lladav_mme", data, Says(["Yes"] * 24), tmp_path / "base")
+    run("lladav_mme", data, Says(["No"] * 12 + ["Yes"] * 12), tmp_path / "new")
+    assert [row["metrics"] for row in samples(tmp_path / "new")][11:13] == [
+        {"official": 0.0, "strict": 0.0}, {"official": 1.0, "strict": 1.0},
+    ]  # fmt: skip
+    found = regress(load_run(tmp_path / "base"), load_run(tmp_path / "new"))
+    assert [(row.name, row.verdict, row.losses) for row in found.rows] == [
+        ("mme", "worse", 12), ("mme / OCR", "worse", 12), ("mme / count", "same", 0),
+    ]  # fmt: skip
+    assert any("strict as reported 400.00 became 200.00" in note for note in found.notes)
 
 
 def test_the_protocol_asked_for_is_the_headline(pope: Path, tmp_path: Path) -> None:

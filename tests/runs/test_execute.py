@@ -45,7 +45,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 def without_timings(out: Path) -> dict[str, Any]:
-    """Everything a run leaves, but for seconds and the record of its sessions."""
+    """Everything a run leaves, but for seconds, the date and the record of its sessions."""
     samples = lines(out / "samples.jsonl")
     results = json.loads((out / "results.json").read_text())
     manifest = json.loads((out / "manifest.json").read_text())
@@ -54,7 +54,7 @@ def without_timings(out: Path) -> dict[str, Any]:
         del record["seconds"]
     for task in results["tasks"].values():
         del task["seconds_per_sample"], task["cost"]["seconds"]
-    del manifest["sessions"]
+    del manifest["sessions"], results["date"]
     return {"samples": samples, "results": results, "manifest": manifest, "journal": journal}
 
 

@@ -66,6 +66,7 @@ metric_list:
 metadata:
   version: 1.5
   description: colours of small images
+  category: answer
 """
 
 
@@ -169,7 +170,7 @@ def install(tasks: Path, model: ToyModel) -> types.ModuleType:
             raise UsageError(f"unknown model {name!r}")
         return model
 
-    vars(module).update(resolve_model=resolve_model, AVAILABLE={"toy": "names colours"})
+    vars(module).update(resolve_model=resolve_model, AVAILABLE={"toy": "names colours"}, PREFIXES=("hf", "openai"))
     return module
 
 

@@ -261,6 +261,29 @@ var lladavReport = (() => {
     }
   }
 
+  /** What a chosen task or category scored, with all that must stand beside it. */
+  function renderAbout() {
+    const place = byId("about");
+    const task = state.task === "" ? undefined : index.tasks[Number(state.task)];
+    place.hidden = task === undefined;
+    if (!task) return;
+    const head = index.heads[Number(state.task)];
+    const category = state.category === "" ? undefined : task.categories[Number(state.category)];
+    const figures = category === undefined ? head.all : head.categories[Number(state.category)];
+    const title = make("h3", "", category === undefined ? task.name : `${task.name} / ${category}`);
+    title.append(" ", make("span", "quiet", category === undefined ? head.metric : head.categoryMetric));
+    const lines = figures.map((figure, side) => {
+      const line = make("p", "figure");
+      if (two()) line.append(make("span", "tag " + "AB"[side], "AB"[side]), " ");
+      line.append(make("b", "", figure ? figure[0].toFixed(1) : "-"));
+      if (!figure) return line;
+      const interval = figure[1] === null ? "" : ` (95 %: ${figure[1].toFixed(1)} to ${figure[2].toFixed(1)})`;
+      line.append(`${interval}, n = ${figure[3]} `, make("span", "quiet", index.runs[side].facts));
+      return line;
+    });
+    place.replaceChildren(title, ...lines);
+  }
+
   /* List */
 
   function badge(row, side) {
@@ -597,7 +620,7 @@ var lladavReport = (() => {
     controls.append(play, button("−1", () => { player = me; me.jump(-1); }, "One step back"),
       button("+1", () => { player = me; me.jump(1); }, "One step forward"), slider, speed);
     const notes = [];
-    if (!index.decoded[side]) notes.push("Token ids are shown: the checkpoint's tokenizer was not found.");
+    if (!index.decoded[side]) notes.push(`Token ids are shown: ${index.undecoded[side]}.`);
     if (layout.random) notes.push("Random remasking: the figures are the random order, not the model's confidence.");
     place.replaceChildren(make("h4", "", "How the answer was filled in"), controls, says, board, legend(layout.random),
       ...notes.map((note) => make("p", "quiet small", note)));
@@ -636,6 +659,7 @@ var lladavReport = (() => {
       return;
     }
     renderFilters();
+    renderAbout();
     try {
       await Promise.all([filterRows(), renderDetail()]);
     } catch (error) {

@@ -1,0 +1,269 @@
+"""``lladav-eval sweep``: one run per combination of steps, block length and cache, and what came of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lladav_eval.cli.run import Dtype, Protocol
+
+if TYPE_CHECKING:
+    from lladav_eval.records import Answerer, RunSpec
+    from lladav_eval.reports.load import RunData
+    from lladav_eval.reports.sweep import Sweep
+    from lladav_eval.runs.grid import Point, Skipped
+
+EXAMPLES = """Examples:
+
+lladav-eval sweep --task pocket_counts --model pocket --steps 1,2,4,8,16 --baseline pocket-ar
+
+lladav-eval sweep --task pocket_counts --model pocket --steps 8,16 --block-length 8,16 --cache none,prefix,dual,dllm
+
+lladav-eval sweep --task mathvista --model GSAI-ML/LLaDA-V --cache none,dllm:25,7,0.25 --out results/sweeps/mathvista
+
+Every point is a run directory of its own inside --out; a repeated command goes on where the last one stopped, and more
+values extend the sweep. A combination that the task's settings refuse is named with its reason and not run. Beside the
+runs lie sweep.md, sweep.csv, sweep.json and two plots (PNG, SVG). Exit code 1: samples failed; 130: interrupted."""
+
+DEFAULT_ROOT = Path("results") / "sweeps"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("sweep", epilog=EXAMPLES)(sweep)
+
+
+def sweep(
+    task: Annotated[str, typer.Option("--task", "-t", help="Tasks or groups, separated by commas.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="A diffusion checkpoint, named as for run.")],
+    steps: Annotated[str | None, typer.Option(help="Denoising steps, such as 1,2,4; default: the task's.")] = None,
+    block_length: Annotated[str | None, typer.Option(help="Block lengths, such as 8,16; default: the task's.")] = None,
+    cache: Annotated[
+        list[str] | None, typer.Option(help="none, prefix, dual, dllm, with numbers if wanted; repeatable.")
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="An autoregressive model to run too, or a run directory: a line in the plots.")
+    ] = None,
+    gen: Annotated[list[str] | None, typer.Option(help="KEY=VALUE for every point; repeatable.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="First rows of every task only.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder; default results/sweeps/<name of the sweep>.")] = None,
+    batch_size: Annotated[str, typer.Option(help="Samples at once: auto or a number.")] = "auto",
+    protocol: Annotated[Protocol, typer.Option(help="Prompts and answer rules.")] = Protocol.strict,
+    data: Annotated[Path | None, typer.Option(help="Local data sets instead of the hub.")] = None,
+    judge: Annotated[str | None, typer.Option(help="MODEL@URL that some official figures ask.")] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
+    seed: Annotated[int | None, typer.Option(help="Seed of temperature and random remasking.")] = None,
+    resume: Annotated[bool, typer.Option(help="Use the answers already in the runs.")] = True,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Ask failed samples again.")] = False,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ...; default: cuda if present.")] = None,
+    dtype: Annotated[Dtype | None, typer.Option(help="Number format; default: the checkpoint's choice.")] = None,
+    max_failures: Annotated[str | None, typer.Option(help="As for run, of every point.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line, no table.")] = False,
+) -> None:
+    """Run a model over steps x block length x cache; quality against cost, with Pareto fronts."""
+    from lladav_eval.cli.preflight import check
+    from lladav_eval.cli.quiet import quiet_libraries
+    from lladav_eval.cli.run import _batch_size, _use_data
+    from lladav_eval.records import RunSpec
+    from lladav_eval.runs.grid import plan_grid, read_axis, read_caches
+    from lladav_eval.runs.store import run_id
+    from lladav_eval.runs.tasks import resolve_tasks
+    from lladav_eval.settings import parse_overrides
+
+    _refuse_other_models(model)
+    if data is not None:
+        _use_data(data)
+    spec = RunSpec(
+        tasks=resolve_tasks(task.split(",")),
+        model=model,
+        limit=limit,
+        batch_size=_batch_size(batch_size),
+        gen=parse_overrides(gen or []),
+        protocol="official" if protocol is Protocol.official else "strict",
+        data=None if data is None else str(data),
+        judge=judge,
+        seed=seed,
+        device=device,
+        dtype=None if dtype is None else dtype.value,
+        offline=offline,
+        max_failures=max_failures,
+    )
+    axes = (read_axis("--steps", steps), read_axis("--block-length", block_length), read_caches(cache))
+    points, skipped = plan_grid(spec.tasks, spec.gen, *axes)
+    quiet_libraries(offline)
+    folder = out if out is not None else DEFAULT_ROOT / run_id(spec)
+    runs = _Runs(spec, folder, resume, retry_failed)
+    for other in ([] if baseline is None or _is_run(baseline) else [baseline], [model]):
+        for name in other:
+            check(replace(spec, model=name))
+    found = runs.go(points, skipped, baseline)
+    files = _write(found, folder)
+    _show(found, files, as_json)
+    if runs.failed:
+        typer.echo(f"error: {runs.failed} samples failed; the reasons are in samples.jsonl of the runs", err=True)
+        raise typer.Exit(1)
+
+
+def _refuse_other_models(model: str) -> None:
+    from lladav_eval.adapters.models import PREFIXES
+    from lladav_eval.errors import UsageError
+
+    prefix, colon, _ = model.partition(":")
+    if colon and prefix in PREFIXES:
+        raise UsageError(
+            f"--model {model}: a sweep varies the settings of masked diffusion, which {prefix}: models don't take; "
+            "give it as --baseline"
+        )
+
+
+def _is_run(name: str) -> bool:
+    """Whether a baseline is a run directory rather than a model."""
+    return (Path(name) / "manifest.json").is_file()
+
+
+class _Runs:
+    """The runs of one sweep, one after the other; the model is loaded once."""
+
+    def __init__(self, spec: RunSpec, folder: Path, resume: bool, retry_failed: bool) -> None:
+        from rich.console import Console
+
+        self.spec = spec
+        self.folder = folder
+        self.resume = resume
+        self.retry_failed = retry_failed
+        self.console = Console(stderr=True)
+        self.failed = 0
+        self._models: dict[str, Answerer] = {}
+        """The model in use, by name."""
+
+    def go(self, points: Sequence[Point], skipped: Sequence[Skipped], baseline: str | None) -> Sweep:
+        """Run what isn't there yet, and read everything back."""
+        from lladav_eval.reports.sweep import Left, build_sweep
+        from lladav_eval.reports.sweep_text import left_lines
+
+        left = [
+            Left(item.task, item.point.steps, item.point.block_length, item.point.cache, item.reason)
+            for item in skipped
+        ]
+        for line in left_lines(left):
+            self._say(line)
+        tasks = tuple(name for name in self.spec.tasks if any(name in point.tasks for point in points))
+        other = None if baseline is None else self._baseline(baseline, tasks)
+        finished: list[RunData] = []
+        for number, point in enumerate(points, start=1):
+            spec = replace(self.spec, tasks=point.tasks, gen=(*self.spec.gen, *point.overrides))
+            where = f"point {number} of {len(points)}, {point.label}"
+            finished.append(self._run(spec, self.folder / point.folder, where, diffusion=True))
+            if number == 1:
+                build_sweep(self.spec.tasks, finished, left, other)  # a baseline on other data is refused at once
+        return build_sweep(self.spec.tasks, finished, left, other)
+
+    def _baseline(self, name: str, tasks: tuple[str, ...]) -> RunData:
+        """Read or run it, before any point: a wrong name shows at once, and it doesn't share memory with the model."""
+        from lladav_eval.reports.load import load_run
+        from lladav_eval.runs.grid import file_name
+
+        if _is_run(name):
+            return load_run(name)
+        device, dtype = _meant_for(name, self.spec)
+        spec = replace(self.spec, model=name, tasks=tasks, device=device, dtype=dtype)
+        return self._run(spec, self.folder / f"baseline-{file_name(name)}", f"baseline {name}")
+
+    def _run(self, spec: RunSpec, folder: Path, where: str, diffusion: bool = False) -> RunData:
+        from lladav_eval.cli.run import _asker
+        from lladav_eval.errors import EnvironmentError_, Interrupted, TooManyFailures
+        from lladav_eval.reports.load import load_run
+        from lladav_eval.reports.table import markdown_table
+        from lladav_eval.runs.execute import execute
+        from lladav_eval.runs.store import RunDirectory
+
+        self._say(where)
+        directory = RunDirectory(folder)
+        try:
+            result = execute(
+                spec,
+                self._loader(spec, diffusion),
+                directory,
+                resume=self.resume,
+                retry_failed=self.retry_failed,
+                console=self.console,
+                ask=_asker(spec.judge, directory.path / "judge_replies.jsonl"),
+            )
+        except (Interrupted, TooManyFailures, EnvironmentError_) as error:
+            reason, resumable, _ = str(error).partition("resume with: ")
+            more = f"{resumable}the same sweep command" if resumable else ""
+            raise type(error)(f"{where}: {reason}{more}") from error
+        directory.write_text(directory.table, markdown_table(result.results))
+        self.failed += result.failed
+        return load_run(folder)
+
+    def _loader(self, spec: RunSpec, diffusion: bool) -> Callable[[], Answerer]:
+        from lladav_eval.adapters.models import resolve_model
+        from lladav_eval.errors import UsageError
+
+        def load() -> Answerer:
+            if spec.model not in self._models:
+                self._models.clear()  # two large models need not fit side by side
+                self._models[spec.model] = resolve_model(
+                    spec.model,
+                    spec.device,
+                    spec.dtype,
+                    batch_size=spec.batch_size,
+                    offline=spec.offline,
+                )
+            answerer = self._models[spec.model]
+            if diffusion and answerer.description().get("kind") == "autoregressive":
+                raise UsageError(
+                    f"--model {spec.model} is autoregressive: it has no denoising steps to vary; give it as --baseline"
+                )
+            return answerer
+
+        return load
+
+    def _say(self, text: str) -> None:
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _meant_for(baseline: str, spec: RunSpec) -> tuple[str | None, str | None]:
+    """--device and --dtype name where the swept model lies; a kind of baseline that has none doesn't get them."""
+    kind = baseline.partition(":")[0]
+    device = None if kind in ("openai", "replay") else spec.device
+    return device, None if kind in ("openai", "replay", "lmms") else spec.dtype
+
+
+def _write(found: Sweep, folder: Path) -> list[Path]:
+    """Plots and tables beside the runs."""
+    import json
+
+    from lladav_eval.reports.output import write_report
+    from lladav_eval.reports.plots import plot_sweep
+    from lladav_eval.reports.sweep_text import as_csv, markdown
+
+    files = plot_sweep(found, folder)
+    texts = {
+        "sweep.md": markdown(found),
+        "sweep.csv": as_csv(found),
+        "sweep.json": json.dumps(found.as_json(), indent=2, allow_nan=False) + "\n",
+    }
+    for name, text in texts.items():
+        write_report(folder / name, text)
+        files.append(folder / name)
+    return files
+
+
+def _show(found: Sweep, files: Sequence[Path], as_json: bool) -> None:
+    import json
+
+    from rich.console import Console
+
+    from lladav_eval.reports.sweep_text import print_sweep
+
+    if as_json:
+        typer.echo(json.dumps({**found.as_json(), "files": [str(path) for path in files]}, sort_keys=True))
+        return
+    print_sweep(found, Console())
+    typer.echo(f"written: {', '.join(map(str, files))}")
