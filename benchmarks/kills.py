@@ -27,8 +27,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-TIMED = re.compile("second|latency|peak_memory")
-"""Names of fields that say how long something took: they differ between any two runs."""
+TIMED = re.compile("second|latency|peak_memory|^date$")
+"""Names of fields that say when, how long or with how much memory: they differ between any two runs."""
 LOADED = [
     "lladav_eval.cli.run", "lladav_eval.runs.execute", "lladav_eval.adapters.models", "lladav_eval.pipeline",
     "lmms_eval.api.task", "lmms_eval.tasks", "lmms_eval.models", "datasets", "rich.progress", "rich.table",
@@ -171,16 +171,16 @@ def session(folder: Path, words: list[str], prepare: Prepare) -> None:
 
 
 def note_questions(asked: Path) -> None:
-    """Have our model write down each question before it answers."""
-    from lladav_eval.adapters.models import LladavAnswerer
+    """Have our model write down each sample as it enters the batch."""
+    from lladav_eval.continuous import Batch
 
-    answer = LladavAnswerer.answer
+    bind = Batch._bind
 
-    def noted(self: LladavAnswerer, questions: Sequence[Any]) -> Any:
-        write_asked(asked, [f"{question.task} {question.doc_id}" for question in questions])
-        return answer(self, questions)
+    def noted(self: Batch, joining: list[Any]) -> Any:
+        write_asked(asked, [str(job.index) for job in joining])
+        return bind(self, joining)
 
-    LladavAnswerer.answer = noted  # type: ignore[method-assign]
+    Batch._bind = noted  # type: ignore[method-assign]
 
 
 def write_asked(asked: Path, names: Sequence[str]) -> None:
@@ -232,6 +232,8 @@ def problems(broken: Trial, whole: Trial, samples: int, batch_size: int) -> list
         found.append(f"the journal has {len(times)} of {samples} samples")
     if doubled := sum(count > 1 for count in times.values()):
         found.append(f"{doubled} samples stand in the journal more than once")
+    if sum(done.asked for done in broken.sessions) < samples:
+        found.append("fewer answers were begun than there are: the count of what is lost is worth nothing")
     for place, done in enumerate(broken.sessions[:-1]):
         if done.asked - done.kept > batch_size:
             found.append(f"kill {place}: {done.asked - done.kept} answers lost, a batch is {batch_size}")

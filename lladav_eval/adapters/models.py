@@ -133,9 +133,7 @@ def resolve_model(
 
         model = load(name, device, dtype, offline=offline)
         if time_limit is not None and model.config.causal:
-            raise SettingError(
-                f"--time-limit: {name} is autoregressive and can't be stopped in the middle; leave it out"
-            )
+            raise SettingError(f"--time-limit: {name}, an autoregressive model, can't be stopped in the middle")
         return LladavAnswerer(model, batch_size, trace, time_limit)
     batch_size = batch_size or DEFAULT_BATCH_SIZE
     if not rest:

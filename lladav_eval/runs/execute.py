@@ -89,7 +89,7 @@ def execute(
     allowed_failures(spec.max_failures, 1)
     directory.create()
     again = manifest.command(spec, directory.path, retry_failed)
-    with directory.lock(), _sigterm_as_interrupt():
+    with directory.lock(), _stop_signals() as stopped:
         if not resume:
             directory.start_over()
         try:
@@ -100,7 +100,7 @@ def execute(
             for plan in plans:
                 _check(plan, spec, console)
             with engine(load_model, spec.batch_size or AUTO_BATCH_SIZE) as ready:
-                run = _Run(spec, ready, directory, plans, retry_failed, again, ask)
+                run = _Run(spec, ready, directory, plans, retry_failed, again, ask, stopped)
                 return run.go(console)
         except KeyboardInterrupt:
             raise Interrupted(f"interrupted; resume with: {again}") from None
@@ -158,8 +158,10 @@ class _Run:
         retry_failed: bool,
         again: str,
         ask: Ask | None,
+        stopped: threading.Event,
     ) -> None:
         self.spec = spec
+        self.stopped = stopped
         self.engine = engine
         self.directory = directory
         self.plans = plans
@@ -236,6 +238,8 @@ class _Run:
         for item, answer in group:
             self.answered.add(answer.status == "failed")
             progress.advance(bars[item.task])
+        if self.stopped.is_set():
+            raise KeyboardInterrupt
         self._stop_if_too_many(group[-1][0].task)
 
     def _stop_if_too_many(self, task: str) -> None:
@@ -264,20 +268,29 @@ class _Run:
 
 
 @contextlib.contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """SIGTERM (a cluster's time limit) ends the run as Ctrl-C does. Signals reach the main thread only."""
+def _stop_signals() -> Iterator[threading.Event]:
+    """SIGTERM (a cluster's time limit) ends the run as Ctrl-C does. Signals reach the main thread only.
+
+    The event says that one came: an exception that a signal raises inside a finalizer of some library is lost.
+    """
+    stopped = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield stopped
         return
 
     def interrupt(*_: object) -> None:
+        stopped.set()
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    numbers = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # whoever calls us may have another wish
+        numbers.append(signal.SIGINT)
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
-        yield
+        yield stopped
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -29,21 +29,16 @@ from lladav_eval.runs.manifest import redact
 DEFAULT_ROOT = Path("results") / "runs"
 
 
+_FREE = (
+    "batch_size", "device", "offline", "trace", "max_failures", "time_limit", "engine", "workers", "ray_address"
+)  # fmt: skip
+"""What may change from one session of a run to the next."""
+
+
 def run_id(spec: RunSpec) -> str:
     """A readable name that is the same whenever the same thing is asked, so that a repeated command resumes."""
     facts = asdict(spec)
-    free = (
-        "batch_size",
-        "device",
-        "offline",
-        "trace",
-        "max_failures",
-        "time_limit",
-        "engine",
-        "workers",
-        "ray_address",
-    )
-    for name in free:
+    for name in _FREE:
         del facts[name]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
     tasks = "+".join(name.removeprefix("lladav_") for name in spec.tasks)

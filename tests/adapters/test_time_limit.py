@@ -17,7 +17,7 @@ from tiny_hf import write_hf
 from lladav_eval.adapters.autoregressive import load_hf
 from lladav_eval.adapters.chat_client import Endpoint, Patience
 from lladav_eval.adapters.endpoint import EndpointAnswerer
-from lladav_eval.adapters.models import resolve_model
+from lladav_eval.adapters.models import LladavAnswerer, resolve_model
 from lladav_eval.errors import SettingError
 from lladav_eval.records import Generation, Question, Request, SamplingParams
 
@@ -112,11 +112,12 @@ def test_a_transformers_model_stops_between_tokens(tmp_path: Path) -> None:
 
 
 def test_a_diffusion_model_stops_between_steps(tmp_path: Path) -> None:
-    model = resolve_model(str(write_checkpoint(tmp_path)), "cpu", batch_size=2, time_limit=0.2)
+    model = resolve_model(str(write_checkpoint(tmp_path)), "cpu", batch_size=2, time_limit=600.0)
+    assert isinstance(model, LladavAnswerer)
     answers = model.answer(questions("List each digit", "Is there a digit?"))
     assert {answer.status for answer in answers} == {"ok"}
-    head = model.model.model.lm_head  # type: ignore[attr-defined]
-    head.register_forward_pre_hook(lambda *_: time.sleep(0.3))
+    model.time_limit = 0.2
+    model.model.model.lm_head.register_forward_pre_hook(lambda *_: time.sleep(0.3))
     with torch.inference_mode():
         late = model.answer(questions("List each digit", "Is there a digit?"))
     assert all(answer.status == "failed" and "time limit of 0.2 s" in (answer.error or "") for answer in late)

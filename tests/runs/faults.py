@@ -139,8 +139,11 @@ def play(name: str, folder: Path) -> dict[str, Any]:
     out["asked"] = len(last.asked)
     out["equal"] = all(
         (run / file).read_bytes() == (folder / "whole" / file).read_bytes()
-        for file in ("samples.jsonl", "results.json", "journal.jsonl")
+        for file in ("samples.jsonl", "journal.jsonl")
     )
+    results = [json.loads((path / "results.json").read_text()) for path in (run, folder / "whole")]
+    out["equal"] &= results[0].keys() == results[1].keys()
+    out["equal"] &= all(results[0][name] == results[1][name] for name in results[0] if name != "date")
     out["left"] = sorted(path.name for path in run.iterdir())
     return out
 

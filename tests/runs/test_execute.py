@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -276,6 +277,25 @@ def command(out: Path) -> list[str]:
 
 def environment(tasks: Path, **more: str) -> dict[str, str]:
     return {**os.environ, "TOY_TASKS": str(tasks), **more}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_whose_exception_is_lost_still_ends_the_run(tmp_path: Path, tasks: Path, number: int) -> None:
+    """As inside a finalizer of a library, where Python drops it."""
+
+    class Deaf(toy.ToyModel):
+        def answer(self, questions: Any) -> Any:
+            if len(self.batches) == 2:
+                with contextlib.suppress(KeyboardInterrupt):
+                    os.kill(os.getpid(), number)
+                    time.sleep(5)
+            return super().answer(questions)
+
+    before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(Interrupted, match="resume with: lladav-eval run"):
+        go(tmp_path / "run", Deaf())
+    assert len(lines(tmp_path / "run" / "journal.jsonl")) == 9, "the batch is kept, and the next not asked"
+    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == before
 
 
 @pytest.mark.slow

@@ -23,9 +23,10 @@ REQUEST = Request("What?", (PICTURE,), mode="no_think")
 def test_a_key_stays_what_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     """A key that changes without need makes users compute their answers again."""
     monkeypatch.setattr(keys, "code_version", lambda: "0123")
+    monkeypatch.setattr(keys, "package_versions", lambda: {"torch": "2"})
     params = replace(PARAMS, stop=("a", "b"), temperature=0.5, cache="dllm")
     facts = {
-        "fingerprint": "w", "code": "0123", "text": "What?", "mode": None, "num_frames": 32,
+        "fingerprint": "w", "code": "0123", "packages": {"torch": "2"}, "text": "What?", "mode": None, "num_frames": 32,
         "images": [], "video": None, "params": asdict(params),
     }  # fmt: skip
     expected = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
