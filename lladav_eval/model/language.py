@@ -143,13 +143,7 @@ def rotary_table(positions: Tensor, head_size: int, theta: float, dtype: torch.d
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotate (T, H, K) by position; the halves of K are the pairs."""
     first, second = x.chunk(2, dim=-1)
-    if x.dtype != torch.float32 or torch.is_grad_enabled() or torch.compiler.is_compiling():
-        return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
-    out = torch.empty_like(x)  # the same without intermediate tensors
-    new_first, new_second = out.chunk(2, dim=-1)
-    torch.mul(first, cos, out=new_first).addcmul_(second, sin, value=-1)
-    torch.mul(second, cos, out=new_second).addcmul_(first, sin)
-    return out
+    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
 
 
 class Attention(nn.Module):

@@ -17,10 +17,10 @@ from lladav_eval.sampling.loop import Sampled, sample
 
 golden = test_golden.golden
 CASES = 22
-TIED = (1, 2, 8, 19)
+TIED = {1: 16, 2: 23, 8: 128, 19: 10}
 """Cases in which positions whose values didn't change compete for the transfers of a layer. The last bits of their
-cosines decide: another formula of the same cosine, or another attention kernel, gives other tokens there. Only the
-first steps are compared."""
+cosines decide: another formula of the same cosine, or another attention kernel, gives other tokens there. With the
+AVX-512 kernels the first so many steps have the recorded tokens (all of cases 1 and 8); elsewhere three are sure."""
 CERTAIN_STEPS = 3
 
 
@@ -58,9 +58,10 @@ def test_equals_the_recording_until_ties_decide(golden: Golden, recorded: list[d
     case = recorded[index]
     (ours,) = run(golden, [case], params_of(case))
     assert ours.trace is not None
-    for step, wanted in zip(ours.trace[:CERTAIN_STEPS], case["steps"], strict=False):
+    steps = TIED[index] if "AVX512" in torch.backends.cpu.get_cpu_capability() else CERTAIN_STEPS
+    assert len(ours.trace) >= steps
+    for step, wanted in zip(ours.trace[:steps], case["steps"], strict=False):
         assert (list(step.positions), list(step.token_ids)) == (wanted["pos_rel"], wanted["tokens"])
-    assert len(ours.trace) >= CERTAIN_STEPS
 
 
 def test_a_batch_equals_the_recordings(golden: Golden, recorded: list[dict[str, Any]]) -> None:
