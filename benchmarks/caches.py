@@ -81,7 +81,7 @@ def time_modes(options: argparse.Namespace) -> list[dict[str, Any]]:
     for setting in options.settings.split(","):
         exact = parse_setting(setting)
         steps = min(options.plain_steps, exact.steps)
-        plain = run_plain(model, size, prompt, exact, steps).seconds * exact.steps / steps if steps else None
+        plain = run_plain(model, size, prompt, exact, steps).whole(exact.steps) if steps else None
         for name, change in MODES.items():
             row = {"setting": setting, "mode": name, **time_mode(model, size, prompt, exact, change, options.pairs)}
             if plain is not None:
@@ -134,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--settings", default="32/32/16,96/96/48", help="gen_length/block_length/steps, ...")
     parser.add_argument("--pairs", type=int, default=3)
-    parser.add_argument("--plain-steps", type=int, default=1, help="steps of the plain loop; 0 leaves it out")
+    parser.add_argument("--plain-steps", type=int, default=3, help="steps of the plain loop; 0 leaves it out")
     parser.add_argument("--prompt-length", type=int, default=None, help="3600, or 200 with --small")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--limit", type=int, default=None, help="rows of each pocket task")

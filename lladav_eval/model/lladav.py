@@ -192,7 +192,7 @@ class BoundPrompts:
         """What runs the first layer if all queries hold their prompts unchanged (guidance masks them); else None."""
         names = [query.sample for query in queries]
         prompts = [self.token_ids[name] for name in names]
-        if len(self.model.model.layers) < 2 or not FirstLayer.suits(
+        if len(self.model.model.layers) < 2 or not self.first_layer.suits(
             self.model.lm_head.weight, [len(ids) for ids in prompts], lengths, self.model.config
         ):
             return None
