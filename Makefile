@@ -60,8 +60,13 @@ lint: $(VENV)/installed-dev  ## check style and types
 pocket: $(VENV)/installed-dev  ## train the embedded model and its autoregressive twin again (up to two hours)
 	$(BIN)/python -m lladav_eval.pocket.train $(ARGS)
 
-bench: $(VENV)/installed-dev  ## time generation against the plain reference loop; last line is JSON
+bench: $(VENV)/installed-dev  ## time exact and approximate generation, batching, the run loop and the start; JSON lines
 	$(BIN)/python benchmarks/generation.py $(ARGS)
+	$(BIN)/python benchmarks/generation.py --prompt-length 1000 $(ARGS)
+	$(BIN)/python benchmarks/caches.py
+	$(BIN)/python benchmarks/batching.py
+	$(BIN)/python benchmarks/run_loop.py
+	$(BIN)/python benchmarks/start.py
 
 clean:  ## remove the environment, caches and builds (results stay)
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
