@@ -35,6 +35,9 @@ LOADED = [
 ]  # fmt: skip
 """Imported once by the process that the sessions are forked from, so that a session starts in a moment."""
 
+ATTEMPTS = 20
+"""Sessions that may end before their signal, one after another."""
+
 ENDED = (0, 1)
 """Exit codes of a run that came to its end; 1 says that samples failed."""
 
@@ -162,6 +165,7 @@ def session(folder: Path, words: list[str], prepare: Prepare) -> None:
     said = os.open(folder / "said", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(said, 1)
     os.dup2(said, 2)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background would ignore it
     from lladav_eval.cli import main
 
     prepare(folder / "asked")
@@ -268,9 +272,14 @@ def play(
     landed: Counter[str] = Counter()
     for moment in sorted(rng.random() * length for _ in range(kills)):
         number = signals[sum(landed.values()) % len(signals)]
-        while (done := broken.kill(moment, timeline, number, rng)).code in ENDED:  # it was quicker than the signal
+        for _ in range(ATTEMPTS):
+            if (done := broken.kill(moment, timeline, number, rng)).code not in ENDED:
+                break
+            # It was quicker than the signal.
             base = timeline.start + timeline.answer if done.phase == "finishing" else 0.0
             moment = base + (moment - base) * rng.random()
+        else:
+            raise SystemExit(f"error: {ATTEMPTS} sessions in a row took no notice of {signal.Signals(number).name}")
         landed[done.phase] += 1
         print(
             f"{signal.Signals(number).name:7} {sum(landed.values()):2} while {done.phase:9}: {broken.lines():6} of "

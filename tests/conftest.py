@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -21,3 +22,10 @@ def shared_dir() -> Path:
 def golden_dir(shared_dir: Path) -> Path:
     """The recorded outputs of the authors' code on small random weights."""
     return shared_dir / "golden"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interrupts_arrive() -> None:
+    """SIGINT as in a terminal: a job in the background of a shell inherits it ignored, and so would all it starts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -27,7 +27,7 @@ from lladav_eval.records import Prompt, SamplingParams
 USABLE = 0.92
 """Share of free device memory to fill: the rest is for the allocator's gaps and the libraries' own buffers."""
 
-_WIDE_ELEMENTS = 1 << 21
+_WIDE_ELEMENTS = 1 << 19
 """Logits that the sampler widens at a time (sampling/confidence.py)."""
 
 _INDEX_BYTES = 64
@@ -149,7 +149,9 @@ def _layer_bytes(
     element = dtype.itemsize
     rotary = total * (size // config.num_attention_heads) * element
     if params.cache is not None:  # everything at once
-        held = 4 * size  # the embeddings, the layer's input, mixed values, and input plus attention
+        held = (
+            9 * size // 2
+        )  # the embeddings, the layer's input, mixed values, input plus attention, and rotation's halves
         feed_forward = held + 3 * size + 2 * inner  # normed twice, gathered rows
         return total * max(feed_forward, held + 8 * size // element) * element + rotary
     rows = min(
@@ -158,7 +160,9 @@ def _layer_bytes(
     joined = 0 if rows == total else total
     projections = size + 2 * keys
     # Embeddings and input; results of all portions; normed input, and what rotation needs beside its results.
-    projecting = total * 2 * size + joined * projections + rows * (max(2 * size, 8 * size // element) + projections)
+    projecting = (
+        total * 2 * size + joined * projections + rows * (max(7 * size // 2, 8 * size // element) + projections)
+    )
     attending = total * (3 * size + projections)
     # Sequences of different lengths attend group by group: the group's tensors are gathered, the mixed ones copied.
     groups = Counter(lengths)
