@@ -60,7 +60,7 @@ class Nodes:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Nodes]:
+def cluster(only_cluster_here: None) -> Iterator[Nodes]:
     folder = tempfile.mkdtemp(prefix="ray-")  # the path of a socket must be short
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")

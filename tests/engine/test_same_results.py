@@ -100,10 +100,12 @@ def test_two_workers(
     tmp_path: Path,
     engine: Any,
     monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
     """And what they answered is used again by a run with another engine, batch size and device."""
     if engine == "ray":
         pytest.importorskip("ray", reason="the optional package ray isn't installed: pip install 'lladav_eval[ray]'")
+        request.getfixturevalue("only_ray_here")
         monkeypatch.delenv("RAY_ADDRESS", raising=False)
     spec = replace(SPEC, engine=engine, workers=2, batch_size=4, device=None)
     directory = RunDirectory(tmp_path / "run")
@@ -124,10 +126,11 @@ def test_two_workers(
     [("Ctrl-C in the terminal", "local"), ("SIGTERM to the run alone", "local"), ("Ctrl-C in the terminal", "ray")],
 )
 def test_an_interrupted_run_ends_its_workers_and_resumes_without_them(
-    loaded: Callable[[], Answerer], tmp_path: Path, way: str, engine: str
+    loaded: Callable[[], Answerer], tmp_path: Path, way: str, engine: str, request: pytest.FixtureRequest
 ) -> None:
     if engine == "ray":
         pytest.importorskip("ray", reason="the optional package ray isn't installed: pip install 'lladav_eval[ray]'")
+        request.getfixturevalue("only_ray_here")
     directory = RunDirectory(tmp_path / "run")
     words = ["run", "--task", "pocket_counts", "--model", "pocket", "--batch-size", "1", "--workers", "2"]
     process = subprocess.Popen(
