@@ -82,7 +82,8 @@ def estimate(
     batch_size: int | None = None,
 ) -> Estimate:
     """Everything about one task; ``batch_size`` takes the place of the best one."""
-    samples = [passes(config, vocabulary, prompt.positions, work.params) for prompt in work.prompts]
+    keeps = hardware.keeps_first_layer and dtype == torch.float32
+    samples = [passes(config, vocabulary, prompt.positions, work.params, keeps) for prompt in work.prompts]
     count = len(work.prompts)
     tower = tile_flops(config) * sum(prompt.tiles for prompt in work.prompts) / count if config.vision.grid else 0.0
     flops = tower + sum(one.flops for sample in samples for one in sample) / count

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from lladav_eval.errors import SettingError
+from lladav_eval.model.kernels import uses_fast_kernels
 
 GIB = 1 << 30
 HERE = "here"
@@ -31,6 +32,8 @@ class Hardware:
     """Share of the peak that whole models reach. An assumption: 0.4 to 0.6 is usual on GPUs at these sizes."""
     dispatch: float = 5e-6
     """Seconds to start one operation, which small models spend most of their time on."""
+    keeps_first_layer: bool = False
+    """A CPU with AVX-512, on which float32 runs keep states of long prompts (model/first_layer.py)."""
 
     def peak(self, dtype: torch.dtype) -> float:
         """Operations a second in that type."""
@@ -99,7 +102,9 @@ def measure(device: torch.device, dtype: torch.dtype) -> Hardware:
     small = torch.zeros(64, 64, device=device)
     dispatch = _fastest(lambda: [small.mul_(1.0) for _ in range(1000)], wait) / 1000
     memory, utilisation = _memory(device), 0.5 if device.type == "cuda" else 0.7
-    return Hardware("this machine", tflops, tflops, bandwidth, memory, utilisation, dispatch)
+    with torch.no_grad():
+        keeps = uses_fast_kernels(torch.zeros(1, device=device))
+    return Hardware("this machine", tflops, tflops, bandwidth, memory, utilisation, dispatch, keeps)
 
 
 def _memory(device: torch.device) -> float:

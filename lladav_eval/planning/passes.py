@@ -7,13 +7,14 @@ approximate modes sampling/cache.py itself says what is computed. So sums equal 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from lladav_eval.model.cache import Part, SequenceStore
 from lladav_eval.model.config import ModelConfig
-from lladav_eval.model.flops import query_flops, reusing_flops
+from lladav_eval.model.first_layer import MIN_PROMPT
+from lladav_eval.model.flops import kept_flops, query_flops, reusing_flops
 from lladav_eval.records import Query, SamplingParams
 from lladav_eval.sampling.cache import CachePolicy, Moment, cache_policy
 from lladav_eval.sampling.schedule import transfer_counts
@@ -28,11 +29,14 @@ class Pass:
     """Numbers read and written beside the weights: activations, stored keys and values, logits."""
 
 
-def passes(config: ModelConfig, vocabulary: int, prompt: int, params: SamplingParams) -> list[Pass]:
+def passes(
+    config: ModelConfig, vocabulary: int, prompt: int, params: SamplingParams, keeps: bool = False
+) -> list[Pass]:
     """The passes of one sample whose prompt takes ``prompt`` positions (media and suffix included), in order.
 
     Confidence thresholds and early commitment end a block sooner, depending on the answer: counted is the most they
-    can take.
+    can take. ``keeps``: float32 on a CPU where the first layer's states of long prompts are kept
+    (model/first_layer.py); a suffix counts as prompt there.
     """
     if config.causal:
         return [_exact(config, vocabulary, prompt + index, 1) for index in range(params.gen_length)]
@@ -40,6 +44,9 @@ def passes(config: ModelConfig, vocabulary: int, prompt: int, params: SamplingPa
     policy = cache_policy(params)
     if policy is None:
         found = [_exact(config, vocabulary, length, asked) for _, _, asked in _asked(params)]
+        if keeps and params.cfg_scale == 0 and config.num_hidden_layers > 1 and prompt >= MIN_PROMPT:
+            saved = kept_flops(config, prompt)
+            found[1:] = [replace(one, flops=one.flops - saved) for one in found[1:]]
     else:
         found = [_reusing(config, vocabulary, policy, moment) for moment in _moments(prompt, params)]
     if params.cfg_scale > 0:  # the sequence without prompt goes along

@@ -12,6 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import lladav_eval
 from lladav_eval import Request, SamplingParams
+from lladav_eval.model import kernels
+from lladav_eval.model.first_layer import MIN_PROMPT
 from lladav_eval.model.flops import tile_flops
 from lladav_eval.planning.passes import passes
 from lladav_eval.planning.workload import Workload, prompt_size, workload
@@ -57,6 +59,22 @@ def test_every_mode_equals_the_run(checkpoint: Path, kind: str, settings: str) -
     assert answer.forward_passes == len(planned) * (2 if params.cfg_scale else 1)
     total = tile_flops(model.config) * size.tiles + sum(one.flops for one in planned)
     assert answer.flops == pytest.approx(total, rel=1e-12)
+
+
+@pytest.mark.skipif(not kernels._onednn(), reason="this processor has no AVX-512: nothing is ever kept")
+@pytest.mark.parametrize("settings", ["blocks", "guided", "prefix"])
+def test_a_long_prompt_whose_first_layer_is_kept(tmp_path: Path, settings: str) -> None:
+    model = lladav_eval.load(write_checkpoint(tmp_path, max_position_embeddings=2048), device="cpu", dtype="float32")
+    request, params = Request("digit " * 600), SETTINGS[settings]
+    answer = model.generate([request], params)[0]
+    size = prompt_size(request, model.config, model.tokenizer, params)
+    assert size.positions >= MIN_PROMPT
+    planned, usual = (
+        sum(one.flops for one in passes(model.config, len(model.tokenizer), size.positions, params, keeps))
+        for keeps in (True, False)
+    )
+    assert answer.flops == pytest.approx(planned, rel=1e-12)
+    assert (planned < usual) == (settings == "blocks")
 
 
 def test_a_counted_pass(checkpoint: Path) -> None:

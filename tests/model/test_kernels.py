@@ -1,0 +1,294 @@
+"""Our float32 kernels for the CPU against torch's own, and that they keep to their place.
+
+Inputs are small and the bars are lowered where a shape at the real ones would take long; which side of a bar was taken
+is always observed, never assumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lladav_eval.model import kernels
+from lladav_eval.model.kernels import Linear, attention, attention_with_sums, linear, uses_fast_kernels
+
+pytestmark = pytest.mark.skipif(
+    not kernels._onednn(), reason="this processor has no AVX-512 (or this torch no oneDNN): the kernels are never used"
+)
+CLOSE = {"rtol": 1e-4, "atol": 1e-5}
+
+
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture
+def products(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """Shapes of the weights of every product that goes to oneDNN, in order."""
+    seen: list[tuple[int, ...]] = []
+    real = kernels._product
+
+    def noted(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        seen.append(tuple(weight.shape))
+        return real(x, weight, bias)
+
+    monkeypatch.setattr(kernels, "_product", noted)
+    return seen
+
+
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any product by oneDNN fails; bars are so low that size is never what keeps one away."""
+
+    def refuse(*arguments: object) -> Tensor:
+        raise AssertionError("a product went to oneDNN")
+
+    monkeypatch.setattr(kernels, "_product", refuse)
+    for bar in ("_WORTH_IT", "_LONG", "_SOME"):
+        monkeypatch.setattr(kernels, bar, 1)
+
+
+class TestLinear:
+    @pytest.mark.parametrize("bias", [False, True])
+    @pytest.mark.parametrize("leading", [(300,), (3, 100), (2, 3, 50)])
+    def test_equals_torchs(self, products: list[tuple[int, ...]], leading: tuple[int, ...], bias: bool) -> None:
+        x, weight = draw(*leading, 256), draw(256, 256, seed=1)
+        offset = draw(256, seed=2) if bias else None
+        with torch.no_grad():
+            ours = linear(x, weight, offset)
+            torch.testing.assert_close(ours, F.linear(x, weight, offset), **CLOSE)
+        assert products == [(256, 256)]
+
+    @pytest.mark.parametrize("bias", [False, True])
+    @pytest.mark.parametrize("rows", [20, 21, 29])
+    def test_long_weights_go_portion_by_portion(
+        self, products: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch, rows: int, bias: bool
+    ) -> None:
+        monkeypatch.setattr(kernels, "_WORTH_IT", 1)
+        monkeypatch.setattr(kernels, "_WEIGHT_ROWS_AT_ONCE", 10)
+        x, weight = draw(2, 7, 16), draw(rows, 16, seed=1)
+        offset = draw(rows, seed=2) if bias else None
+        with torch.no_grad():
+            torch.testing.assert_close(linear(x, weight, offset), F.linear(x, weight, offset), **CLOSE)
+        assert [shape[0] for shape in products] == ([20] if rows == 20 else [10, 10, rows - 20])
+
+    def test_weights_as_long_as_a_vocabulary(self, products: list[tuple[int, ...]]) -> None:
+        count = 2 * kernels._WEIGHT_ROWS_AT_ONCE + 3
+        x, weight, bias = draw(64, 32), draw(count, 32, seed=1), draw(count, seed=2)
+        with torch.no_grad():
+            torch.testing.assert_close(linear(x, weight, bias), F.linear(x, weight, bias), **CLOSE)
+        assert [shape[0] for shape in products] == [kernels._WEIGHT_ROWS_AT_ONCE] * 2 + [3]
+
+    def test_small_products_stay_with_mkl(self, products: list[tuple[int, ...]]) -> None:
+        rows = kernels._WORTH_IT // (100 * 100)
+        weight = draw(100, 100, seed=1)
+        with torch.no_grad():
+            assert torch.equal(linear(draw(rows - 1, 100), weight), F.linear(draw(rows - 1, 100), weight))
+            assert products == []
+            torch.testing.assert_close(linear(draw(rows, 100), weight), F.linear(draw(rows, 100), weight), **CLOSE)
+        assert products == [(100, 100)]
+
+    def test_strided_inputs(self, products: list[tuple[int, ...]]) -> None:
+        x, weight = draw(256, 300).t(), draw(256, 512, seed=1)[:, ::2]
+        with torch.no_grad():
+            torch.testing.assert_close(linear(x, weight), F.linear(x, weight), **CLOSE)
+        assert products
+
+    def test_the_module(self, products: list[tuple[int, ...]]) -> None:
+        module = Linear(256, 300)
+        with torch.no_grad():
+            x = draw(2, 200, 256)
+            torch.testing.assert_close(module(x), F.linear(x, module.weight, module.bias), **CLOSE)
+            assert len(products) == 1
+            assert Linear(8, 8, bias=False)(draw(2, 8)).shape == (2, 8)
+        assert list(module.state_dict()) == ["weight", "bias"]
+
+
+def heads(count: int, length: int, seed: int, strided: bool = False, batch: int = 2, size: int = 8) -> Tensor:
+    """(batch, count, length, size), lying head by head or, strided, as projections leave them."""
+    if strided:
+        return draw(batch, length, count, size, seed=seed).transpose(1, 2)
+    return draw(batch, count, length, size, seed=seed)
+
+
+def by_torch(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return F.scaled_dot_product_attention(q, k, v, enable_gqa=True)
+
+
+class TestAttention:
+    @pytest.mark.parametrize("strided", [False, True])
+    @pytest.mark.parametrize("queries", [63, 64, 65, 511, 512, 513, 600])
+    @pytest.mark.parametrize("keys", [511, 512, 530])
+    def test_equals_torchs_around_the_bars(
+        self, products: list[tuple[int, ...]], queries: int, keys: int, strided: bool
+    ) -> None:
+        q, k, v = heads(4, queries, 1, strided), heads(2, keys, 2, strided), heads(2, keys, 3, strided)
+        with torch.no_grad():
+            ours = attention(q, k, v)
+        torch.testing.assert_close(ours, by_torch(q, k, v), **CLOSE)
+        assert ours.shape == q.shape
+        enough = kernels._LONG if strided else kernels._SOME
+        assert bool(products) == (queries >= enough and keys >= kernels._LONG)
+
+    @pytest.mark.parametrize(("query_heads", "key_heads"), [(1, 1), (6, 6), (6, 3), (6, 1)])
+    def test_query_heads_share_key_heads(
+        self, products: list[tuple[int, ...]], query_heads: int, key_heads: int
+    ) -> None:
+        q, k, v = heads(query_heads, 520, 1), heads(key_heads, 515, 2), heads(key_heads, 515, 3)
+        with torch.no_grad():
+            torch.testing.assert_close(attention(q, k, v), by_torch(q, k, v), **CLOSE)
+        assert products
+
+    @pytest.mark.parametrize("queries", [5, 7, 8, 10, 11, 15, 16, 29])
+    def test_portions_that_do_not_divide(
+        self, products: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch, queries: int
+    ) -> None:
+        monkeypatch.setattr(kernels, "_QUERIES_AT_ONCE", 7)
+        for bar in ("_LONG", "_SOME"):
+            monkeypatch.setattr(kernels, bar, 1)
+        q, k, v = heads(2, queries, 1, batch=1), heads(2, 20, 2, batch=1), heads(2, 20, 3, batch=1)
+        with torch.no_grad():
+            torch.testing.assert_close(attention(q, k, v), by_torch(q, k, v), **CLOSE)
+        assert len(products) == 2 * 2 * -(-queries // 7)  # two products for each portion of each head
+
+    def test_large_scores(self, products: list[tuple[int, ...]]) -> None:
+        q, k, v = 30 * heads(2, 512, 1), 30 * heads(2, 512, 2), heads(2, 512, 3)
+        with torch.no_grad():
+            torch.testing.assert_close(attention(q, k, v), by_torch(q, k, v), rtol=1e-3, atol=1e-3)
+        assert products
+
+    @pytest.mark.usefixtures("refused")
+    def test_limits_go_torchs_way(self) -> None:
+        q, k, v = heads(4, 520, 1), heads(2, 520, 2), heads(2, 520, 3)
+        visible = (torch.rand(2, 1, 520, 520, generator=torch.Generator().manual_seed(0)) > 0.5) | torch.eye(520).bool()
+        with torch.no_grad():
+            limited, causal = attention(q, k, v, visible), attention(q, k, v, causal=True)
+            k, v = k.repeat_interleave(2, 1), v.repeat_interleave(2, 1)
+            scores = q @ k.transpose(-1, -2) * 8**-0.5
+            wanted = scores.masked_fill(~visible, -torch.inf).softmax(-1) @ v
+            torch.testing.assert_close(limited, wanted, **CLOSE)
+            earlier = torch.ones(520, 520).tril().bool()
+            wanted = scores.masked_fill(~earlier, -torch.inf).softmax(-1) @ v
+            torch.testing.assert_close(causal, wanted, **CLOSE)
+
+
+class TestAttentionWithSums:
+    @pytest.mark.parametrize("strided", [False, True])
+    @pytest.mark.parametrize(("queries", "keys"), [(5, 9), (600, 33), (33, 600), (511, 512), (512, 512), (700, 513)])
+    def test_result_and_sums(self, products: list[tuple[int, ...]], queries: int, keys: int, strided: bool) -> None:
+        q, k, v = heads(4, queries, 1, strided), heads(2, keys, 2, strided), heads(2, keys, 3, strided)
+        with torch.no_grad():
+            mixed, sums = attention_with_sums(q, k, v)
+        torch.testing.assert_close(mixed, by_torch(q, k, v), **CLOSE)
+        scores = q.double() @ k.double().repeat_interleave(2, 1).transpose(-1, -2) * 8**-0.5
+        torch.testing.assert_close(sums.double(), scores.logsumexp(-1, keepdim=True), rtol=1e-5, atol=1e-4)
+        assert bool(products) == (min(queries, keys) >= kernels._LONG)
+
+    @pytest.mark.parametrize("scale", [1, 20])
+    @pytest.mark.parametrize("first", [1, 40, 600])
+    def test_two_parts_make_the_whole(self, first: int, scale: int) -> None:
+        """The merging of first_layer.py: shares of the two parts from the logarithms of their sums."""
+        q, k, v = scale * heads(4, 600, 1), heads(2, 1200, 2), heads(2, 1200, 3)
+        with torch.no_grad():
+            (one, one_sums), (two, two_sums) = (
+                attention_with_sums(q, k[:, :, part], v[:, :, part]) for part in (slice(first), slice(first, None))
+            )
+        merged = two.lerp(one, torch.sigmoid(one_sums - two_sums))
+        torch.testing.assert_close(merged, by_torch(q, k, v), rtol=1e-3, atol=1e-4)
+
+    def test_the_inputs_stay_as_they_are(self) -> None:
+        for length in (20, 520):
+            q, k, v = heads(2, length, 1), heads(2, length, 2), heads(2, length, 3)
+            before = [tensor.clone() for tensor in (q, k, v)]
+            with torch.no_grad():
+                attention_with_sums(q, k, v)
+                attention(q, k, v)
+            assert all(torch.equal(now, then) for now, then in zip((q, k, v), before, strict=True))
+
+
+@contextmanager
+def without_onednn() -> Iterator[None]:
+    torch.backends.mkldnn.enabled = False
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.enabled = True
+
+
+def everything(dtype: torch.dtype = torch.float32) -> None:
+    """Every way in, with inputs that are long enough for all of them."""
+    x, weight, q = draw(40, 16).to(dtype), draw(24, 16, seed=1).to(dtype), heads(2, 40, 1).to(dtype)
+    tolerance = CLOSE if dtype == torch.float32 else {"rtol": 0.05, "atol": 0.05}
+    torch.testing.assert_close(linear(x, weight), F.linear(x, weight), **tolerance)
+    assert Linear(16, 24, dtype=dtype)(x).dtype == dtype
+    torch.testing.assert_close(attention(q, q, q), by_torch(q, q, q), **tolerance)
+    torch.testing.assert_close(attention_with_sums(q, q, q)[0], by_torch(q, q, q), **tolerance)
+
+
+@pytest.mark.usefixtures("refused")
+class TestWhereTheyAreNotUsed:
+    def test_the_refusal_works(self) -> None:
+        """Or the tests below would show nothing."""
+        q = heads(2, 40, 1)
+        calls: list[Callable[[], object]] = [
+            lambda: linear(draw(40, 16), draw(24, 16)),
+            lambda: attention(q, q, q),
+            lambda: attention_with_sums(q, q, q),
+        ]
+        for call in calls:
+            with torch.no_grad(), pytest.raises(AssertionError, match="went to oneDNN"):
+                call()
+
+    def test_with_gradients(self) -> None:
+        everything()
+        module, x = Linear(16, 24), draw(40, 16)
+        module(x).sum().backward()
+        assert module.weight.grad is not None
+        torch.testing.assert_close(module.weight.grad, x.sum(0).expand(24, 16), **CLOSE)
+        q = heads(2, 40, 1).requires_grad_()
+        attention(q, q, q).sum().backward()
+        assert q.grad is not None
+
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+    def test_in_other_types(self, dtype: torch.dtype) -> None:
+        with torch.no_grad():
+            everything(dtype)
+
+    @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+    def test_with_onednn_switched_off(self, mode: Callable[[], torch.no_grad]) -> None:
+        with mode(), without_onednn():
+            assert not uses_fast_kernels(draw(2))
+            everything()
+        with mode():
+            assert uses_fast_kernels(draw(2))
+
+    def test_on_a_processor_without_avx512(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        kernels._onednn.cache_clear()
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+        try:
+            with torch.no_grad():
+                assert not uses_fast_kernels(draw(2))
+                everything()
+        finally:
+            kernels._onednn.cache_clear()
+
+    def test_on_another_device(self) -> None:
+        with torch.no_grad():
+            assert not uses_fast_kernels(torch.empty(2, device="meta"))
+
+    def test_under_compile(self) -> None:
+        def whole(x: Tensor, weight: Tensor, q: Tensor) -> tuple[Tensor, Tensor, Tensor, bool]:
+            return linear(x, weight), attention(q, q, q), attention_with_sums(q, q, q)[0], uses_fast_kernels(x)
+
+        x, weight, q = draw(40, 16), draw(24, 16, seed=1), heads(2, 40, 1)
+        with torch.no_grad():
+            product, mixed, summed, fast = torch.compile(whole, backend="eager", fullgraph=True)(x, weight, q)
+        assert not fast
+        torch.testing.assert_close(product, F.linear(x, weight), **CLOSE)
+        torch.testing.assert_close(mixed, by_torch(q, q, q), **CLOSE)
+        torch.testing.assert_close(summed, by_torch(q, q, q), **CLOSE)

@@ -1,0 +1,163 @@
+"""Continuous batching: places are taken again, nothing is lost when memory runs out, and requests are drawn lazily."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from itertools import count
+
+import pytest
+import torch
+from tiny_checkpoint import write_checkpoint
+
+import lladav_eval
+from lladav_eval import Generation, LladaV, Request, SamplingParams
+from lladav_eval.continuous import Batch, Done, Job
+from lladav_eval.errors import past_time
+from lladav_eval.model.lladav import BoundPrompts, LladavModel
+from lladav_eval.records import Prompt, Query
+
+PARAMS = SamplingParams(8, 4, 4)
+MODES = {
+    "exact": PARAMS,
+    "prefix": SamplingParams(8, 4, 8, cache="prefix"),
+    "threshold": SamplingParams(16, 16, 16, threshold=0.08),
+}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> LladaV:
+    return lladav_eval.load(write_checkpoint(tmp_path_factory.mktemp("continuous")), device="cpu")
+
+
+def requests(number: int = 7) -> list[Request]:
+    return [Request("List each digit " + "right " * index) for index in range(number)]
+
+
+def ids(answers: Sequence[Generation]) -> list[tuple[int, ...]]:
+    assert all(answer.status == "ok" for answer in answers)
+    return [answer.token_ids for answer in answers]
+
+
+@pytest.fixture
+def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Queries of every forward pass."""
+    seen: list[int] = []
+    real = BoundPrompts.__call__
+
+    def noted(self: BoundPrompts, queries: Sequence[Query]) -> list[torch.Tensor]:
+        seen.append(len(queries))
+        return real(self, queries)
+
+    monkeypatch.setattr(BoundPrompts, "__call__", noted)
+    return seen
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_finished_samples_place_is_taken(model: LladaV, sizes: list[int], mode: str) -> None:
+    alone = model.generate(requests(), MODES[mode], batch_size=1)
+    if mode == "threshold":
+        assert len({answer.forward_passes for answer in alone}) > 1, "all take equally many steps: choose another model"
+    passes = [answer.forward_passes for answer in alone]
+    for order in (1, -1):
+        sizes.clear()
+        assert ids(model.generate(requests()[::order], MODES[mode], batch_size=3)) == ids(alone)[::order]
+        assert sum(sizes) == sum(passes)
+        assert sizes == sorted(sizes, reverse=True)  # full until nothing waits
+        assert sizes[0] == 3
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_out_of_memory_in_a_step(model: LladaV, monkeypatch: pytest.MonkeyPatch, sizes: list[int], mode: str) -> None:
+    alone = ids(model.generate(requests(), MODES[mode], batch_size=1))
+    sizes.clear()
+    real, calls = BoundPrompts.__call__, count()
+
+    def limited(self: BoundPrompts, queries: Sequence[Query]) -> list[torch.Tensor]:
+        if next(calls) >= 2 and len(queries) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(self, queries)
+
+    monkeypatch.setattr(BoundPrompts, "__call__", limited)
+    assert ids(model.generate(requests(), MODES[mode], batch_size=4)) == alone
+    assert sizes[:2] == [4, 4]
+    assert max(sizes[2:]) == 2
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_out_of_memory_while_encoding(
+    model: LladaV, monkeypatch: pytest.MonkeyPatch, sizes: list[int], mode: str
+) -> None:
+    alone = ids(model.generate(requests(), MODES[mode], batch_size=1))
+    sizes.clear()
+    real = LladavModel.encode_visuals
+
+    def limited(self: LladavModel, prompts: Sequence[Prompt]) -> list[list[torch.Tensor]]:
+        if len(prompts) > 2:
+            raise MemoryError
+        return real(self, prompts)
+
+    monkeypatch.setattr(LladavModel, "encode_visuals", limited)
+    assert ids(model.generate(requests(), MODES[mode], batch_size=4)) == alone
+    assert max(sizes) == 2
+
+
+def test_too_large_to_encode_alone(model: LladaV, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(self: LladavModel, prompts: Sequence[Prompt]) -> list[list[torch.Tensor]]:
+        raise MemoryError
+
+    monkeypatch.setattr(LladavModel, "encode_visuals", never)
+    answers = model.generate(requests(3), PARAMS)
+    assert all("out of memory" in (answer.error or "") for answer in answers)
+
+
+def test_what_is_too_long_or_wrongly_marked_fails_alone(model: LladaV) -> None:
+    good = ids(model.generate(requests(4), PARAMS, batch_size=1))
+    mixed = [*requests(2), Request("digit " * 600), Request("<image> digit"), *requests(4)[2:]]
+    answers = model.generate(mixed, PARAMS, batch_size=2)
+    assert "the model was trained for" in (answers[2].error or "")
+    assert "placeholders" in (answers[3].error or "")
+    assert ids([*answers[:2], *answers[4:]]) == good
+
+
+def test_the_time_limit_ends_a_sample_between_steps_and_spares_the_others(
+    model: LladaV, monkeypatch: pytest.MonkeyPatch, sizes: list[int]
+) -> None:
+    alone = ids(model.generate(requests(4), PARAMS, batch_size=1))
+    sizes.clear()
+    real = Batch._bind
+
+    def backdated(self: Batch, joining: list[Job]) -> list[Done]:
+        refused = real(self, joining)
+        for job, cost in self._running.values():
+            if job.index == 1:
+                cost.began -= 1e6
+        return refused
+
+    monkeypatch.setattr(Batch, "_bind", backdated)
+    answers = model.generate(requests(4), PARAMS, batch_size=2, time_limit=1e5)
+    assert answers[1].error == past_time(1e5)
+    assert ids([answers[0], *answers[2:]]) == [alone[0], *alone[2:]]
+    assert sum(sizes) == 3 * 4 + 1  # the late one had a single step
+
+
+def test_interleaved_settings_keep_to_their_requests(model: LladaV) -> None:
+    asked = [(request, list(MODES.values())[index % 3]) for index, request in enumerate(requests())]
+    found = dict(answer for answers in model.stream(iter(asked), batch_size=3) for answer in answers)
+    assert ids([found[i] for i in range(7)]) == ids([model.generate([one], params)[0] for one, params in asked])
+
+
+def test_requests_are_drawn_lazily(model: LladaV) -> None:
+    drawn: list[int] = []
+
+    def endless() -> Iterator[tuple[Request, SamplingParams]]:
+        for index in count():
+            drawn.append(index)
+            yield Request("List each digit"), PARAMS
+
+    before = set(threading.enumerate())
+    stream = model.stream(endless(), batch_size=2)
+    assert next(stream)
+    assert len(drawn) <= 2 + 2 * 2 + 2
+    stream.close()
+    assert not [thread for thread in threading.enumerate() if thread not in before and "prepare" in thread.name]
