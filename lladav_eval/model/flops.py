@@ -11,6 +11,9 @@ width of the feed-forward, ``V`` vocabulary:
     the last layer of a diffusion model     2 N 2 D D + 2 L 2 D K + 4 N L D + 6 N D I
     the head                                2 N D V
 
+Where the first layer keeps what a prompt doesn't change (model/first_layer.py), ``kept_flops`` is taken off every pass
+after the first. That is decided per batch: beside a short prompt, or too many long ones, nothing is kept.
+
 A layer that reuses stored states computes what ``Work`` says instead of L or N positions.
 
 Causal attention is counted whole, as kernels that skip the unseen half differ; so it is in the flop counter.
