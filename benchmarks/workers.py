@@ -34,8 +34,8 @@ from lladav_eval.cli.quiet import quiet_libraries
 from lladav_eval.engine.base import Engine, Finished, Item
 from lladav_eval.engine.crew import CrewEngine
 from lladav_eval.engine.processes import process_engine
-from lladav_eval.records import Answerer, RunSpec
-from lladav_eval.runs.execute import AUTO_BATCH_SIZE, execute
+from lladav_eval.records import DEFAULT_BATCH_SIZE, Answerer, RunSpec
+from lladav_eval.runs.execute import execute
 from lladav_eval.runs.store import RunDirectory
 from lladav_eval.runs.tasks import resolve_tasks
 
@@ -75,7 +75,7 @@ def _cpu_seconds() -> float:
 
 def start(name: str, spec: RunSpec, workers: int) -> CrewEngine:
     """Workers with their model loaded: all of them, not only the first."""
-    load, size = model_loader(spec), spec.batch_size or AUTO_BATCH_SIZE
+    load, size = model_loader(spec), spec.batch_size or DEFAULT_BATCH_SIZE
     if name == "ray":
         from lladav_eval.engine.ray import ray_engine
 

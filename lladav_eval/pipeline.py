@@ -29,12 +29,20 @@ from lladav_eval.model.lladav import BoundPrompts, LladavModel
 from lladav_eval.model.memory import PromptSize, batch_that_fits, free_bytes
 from lladav_eval.processing.chat import ChatTokenizer
 from lladav_eval.processing.prompt import prepare, stop_strings
-from lladav_eval.records import Denoise, Generation, Prompt, Query, Request, SamplingParams, answer_text
+from lladav_eval.records import (
+    DEFAULT_BATCH_SIZE,
+    Denoise,
+    Generation,
+    Prompt,
+    Query,
+    Request,
+    SamplingParams,
+    answer_text,
+)
 from lladav_eval.sampling.autoregressive import decode_greedy
 from lladav_eval.sampling.likelihood import LogLikelihood, masked_log_likelihood
 from lladav_eval.sampling.loop import Sampled, SamplingTokens
 
-DEFAULT_BATCH_SIZE = 32
 MOST_AT_ONCE = 128
 """Samples a batch is filled with at most, however much memory there is."""
 PREPARING_THREADS = 4

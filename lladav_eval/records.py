@@ -23,6 +23,9 @@ Remasking = Literal["low_confidence", "random"]
 Layout = Literal["none", "anyres", "pad", "video"]
 StopReason = Literal["length", "stop", "failed"]
 
+DEFAULT_BATCH_SIZE = 32
+"""Samples answered together where nothing says how many fit."""
+
 IMAGE_PLACEHOLDER_ID = -200
 """Token id standing for an image before and after expansion (llava/constants.py of the authors)."""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lladav_eval.errors import SettingError, UsageError
-from lladav_eval.records import Answerer, Generation, Question
+from lladav_eval.records import DEFAULT_BATCH_SIZE, Answerer, Generation, Question
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,8 +39,6 @@ AVAILABLE = {
     "replay:FILE": "recorded answers, one JSON object a line: doc_id, prediction, and task if there are several",
 }
 """What ``lladav-eval models`` lists: how to name it, what it is, what was tried."""
-
-DEFAULT_BATCH_SIZE = 32
 
 PREFIXES = ("hf", "openai", "lmms", "replay")
 """Kinds of models that aren't a LLaDA-V checkpoint."""

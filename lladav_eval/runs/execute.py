@@ -19,7 +19,7 @@ from lladav_eval.engine.ahead import Ahead
 from lladav_eval.engine.base import Engine, Finished, Item, StartEngine
 from lladav_eval.engine.local import LocalEngine
 from lladav_eval.errors import EnvironmentError_, EvalError, Interrupted, SettingError, TooManyFailures
-from lladav_eval.records import Answerer, RunSpec
+from lladav_eval.records import DEFAULT_BATCH_SIZE, Answerer, RunSpec
 from lladav_eval.runs import manifest
 from lladav_eval.runs.journal import Journal, Record
 from lladav_eval.runs.questions import Plan, build, plan_task
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-AUTO_BATCH_SIZE = 32
 TOLERATED_FAILURES = 10
 """Without --max-failures a run stops past 1 % failed samples, but never before more than this many."""
 
@@ -99,7 +98,7 @@ def execute(
             plans = [plan_task(name, tasks[name], spec) for name in spec.tasks]
             for plan in plans:
                 _check(plan, spec, console)
-            with engine(load_model, spec.batch_size or AUTO_BATCH_SIZE) as ready:
+            with engine(load_model, spec.batch_size or DEFAULT_BATCH_SIZE) as ready:
                 run = _Run(spec, ready, directory, plans, retry_failed, again, ask, stopped)
                 return run.go(console)
         except KeyboardInterrupt:
@@ -170,7 +169,7 @@ class _Run:
         self.ask = ask
         self.total = sum(plan.count for plan in plans)
         self.allowed = allowed_failures(spec.max_failures, self.total)
-        self.depth = 2 * (spec.batch_size or AUTO_BATCH_SIZE)
+        self.depth = 2 * (spec.batch_size or DEFAULT_BATCH_SIZE)
         self.held = _Count()
         self.answered = _Count()
 
