@@ -41,7 +41,7 @@ from lladav_eval.runs.tasks import resolve_tasks
 
 
 class Kept:
-    """An engine that outlives its runs and times their answers."""
+    """A started engine that outlives its runs and times their answers."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -111,21 +111,18 @@ def main() -> None:
     spec = RunSpec(tasks, "pocket", limit=options.limit, batch_size=options.batch_size, device="cpu", dtype="float32")
     rates: dict[int, list[float]] = {1: [], 2: []}
     costs: dict[int, list[float]] = {1: [], 2: []}
-    with start(options.engine, spec, 1) as one, start(options.engine, spec, 2) as two:
-        engines = {1: Kept(one), 2: Kept(two)}
-        warm_up = replace(spec, limit=4, batch_size=1)
-        expected = None
-        for engine in engines.values():
-            run(engine, warm_up)
-        for pair in range(options.pairs):
-            for workers in (1, 2) if pair % 2 == 0 else (2, 1):
-                rate, cost, rows = run(engines[workers], spec)
-                expected = expected or rows
-                if rows != expected:
-                    raise SystemExit(f"{workers} workers gave other answers")
-                rates[workers].append(rate)
-                costs[workers].append(cost)
-                print(f"pair {pair + 1}: {workers} worker(s), {rate:.1f} samples/s, {cost:.2f} CPU ms each", flush=True)
+    expected = None
+    for pair in range(options.pairs):
+        for workers in (1, 2) if pair % 2 == 0 else (2, 1):
+            with start(options.engine, spec, workers) as engine:  # not both at once: Ray gives a CPU to one worker only
+                run(Kept(engine), replace(spec, limit=4, batch_size=1))
+                rate, cost, rows = run(Kept(engine), spec)
+            expected = expected or rows
+            if rows != expected:
+                raise SystemExit(f"{workers} workers gave other answers")
+            rates[workers].append(rate)
+            costs[workers].append(cost)
+            print(f"pair {pair + 1}: {workers} worker(s), {rate:.1f} samples/s, {cost:.2f} CPU ms each", flush=True)
     ratios = [two / one for one, two in zip(rates[1], rates[2], strict=True)]
     print(
         json.dumps(

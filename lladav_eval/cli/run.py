@@ -98,7 +98,7 @@ def run(
     dtype: Annotated[Dtype | None, typer.Option(help="Number format; default: the checkpoint's choice.")] = None,
     trace: Annotated[bool, typer.Option("--trace", help="Record which position was filled at which step.")] = False,
     max_failures: Annotated[
-        str | None, typer.Option(help="Stop past this many failed samples (5) or share of them (1%).")
+        str | None, typer.Option(help="Stop past this many failed samples (5) or share of them (1%, the default).")
     ] = None,
     time_limit: Annotated[
         float | None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -25,8 +25,11 @@ class Ahead(Generic[T]):
     An error while making an item comes to the reader after the items before it.
     """
 
-    def __init__(self, items: Iterator[T], depth: int) -> None:
+    def __init__(self, items: Iterator[T], depth: int, total: Callable[[], int] = lambda: 0) -> None:
+        """``total`` gives about how many items there are, as far as is known by then."""
         self._items = items
+        self._total = total
+        self._read = 0
         self._waiting: queue.Queue[T | _Ended] = queue.Queue(depth)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._make, name="items ahead", daemon=True)
@@ -55,11 +58,16 @@ class Ahead(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         return self
 
+    def __length_hint__(self) -> int:
+        """About how many items are still to be read."""
+        return max(0, self._total() - self._read)
+
     def __next__(self) -> T:
         if self._stop.is_set():
             raise StopIteration
         item = self._waiting.get()
         if not isinstance(item, _Ended):
+            self._read += 1
             return item
         self._stop.set()
         if item.error is not None:

@@ -54,15 +54,15 @@ StartEngine: TypeAlias = Callable[[Callable[[], Answerer], int], AbstractContext
 """Makes an engine from what loads the model and the batch size; it stands until the context ends."""
 
 
-def batches(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
-    """Up to ``size`` items of one task at a time, in order."""
+def batches(items: Iterator[Item], size: Callable[[], int]) -> Iterator[list[Item]]:
+    """Up to ``size()`` items of one task at a time, in order."""
     batch: list[Item] = []
     for item in items:
         if batch and batch[0].task != item.task:
             yield batch
             batch = []
         batch.append(item)
-        if len(batch) == size:
+        if len(batch) >= size():
             yield batch
             batch = []
     if batch:

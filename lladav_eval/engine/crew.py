@@ -1,15 +1,16 @@
 """Dealing batches to workers that may die: nothing lost, nothing doubled, one place where answers meet.
 
-A batch whose worker died is asked again, one sample at a time, of whichever worker is free: a sample that takes its
-worker down fails alone.
+A worker has the next batch before it is through with one, so it never waits for us. The batch over which a worker died
+is asked again, one sample at a time, of whichever worker has room: a sample that takes its worker down fails alone.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from operator import length_hint
 from typing import Any, Protocol
 
 from lladav_eval.engine.base import Finished, Item, batches, unanswerable
@@ -20,10 +21,17 @@ from lladav_eval.records import Generation, Question
 DEATHS = 3
 """A sample whose worker died so often, the last times with this sample alone, is a failed sample."""
 
+BATCHES_EACH = 2
+"""Batches a worker has at most: the one it works on and the next."""
+STREAM_BATCHES = 2
+"""Batches sent together to a worker that streams, so that its places stay taken while the first one runs out."""
+SMALL_BATCH = 8
+"""Batches don't get smaller than this towards the end of a run."""
+
 
 @dataclass(frozen=True)
 class Answered:
-    """A worker's answers to some of its batch."""
+    """A worker's answers to some of its oldest batch."""
 
     worker: int
     part: Part
@@ -31,26 +39,30 @@ class Answered:
 
 @dataclass(frozen=True)
 class Lost:
-    """A worker died over its batch."""
+    """A worker died over its oldest batch; those behind it are lost with it."""
 
     worker: int
     reason: str
 
 
 class Crew(Protocol):
-    """Workers that answer one batch each at a time; dead ones are replaced, within bounds."""
+    """Workers that answer their batches one after another; dead ones are replaced, within bounds."""
 
     @property
     def facts(self) -> Facts:
         """What the first worker that was ready has loaded; all others have the same."""
         ...
 
-    def free(self) -> int | None:
-        """A worker that is ready and has nothing to do."""
+    def __len__(self) -> int:
+        """Workers, ready or not."""
+        ...
+
+    def ready(self) -> Iterable[int]:
+        """Workers that have loaded their model."""
         ...
 
     def ask(self, worker: int, questions: Sequence[Question]) -> None:
-        """Send a batch to a free worker. A worker that died meanwhile is told by ``wait``."""
+        """Send a batch to a ready worker. A worker that died meanwhile is told by ``wait``."""
         ...
 
     def wait(self) -> Answered | Lost | None:
@@ -113,7 +125,7 @@ class CrewEngine(AbstractContextManager["CrewEngine"]):
 
     def __init__(self, crew: Crew, batch_size: int, say: Callable[[str], None]) -> None:
         self._crew = crew
-        self._batch_size = batch_size
+        self._batch_size = batch_size * (STREAM_BATCHES if crew.facts.streams else 1)
         self._say = say
 
     def __exit__(self, *exc: object) -> None:
@@ -130,31 +142,46 @@ class CrewEngine(AbstractContextManager["CrewEngine"]):
     def description(self) -> dict[str, Any]:
         return self._crew.facts.description
 
+    def _size(self, left: int) -> int:
+        """Smaller batches towards the end, so that all workers end together; ``left`` is a guess."""
+        fair = left // (2 * max(1, len(self._crew)))
+        return min(self._batch_size, max(SMALL_BATCH, fair))
+
+    def _with_room(self, asked: Mapping[int, Sized]) -> int | None:
+        """The ready worker with the fewest batches, if it may have another."""
+        load = {worker: len(asked.get(worker, ())) for worker in self._crew.ready()}
+        worker = min(load, key=load.__getitem__, default=None)
+        return None if worker is None or load[worker] >= BATCHES_EACH else worker
+
     def answer(self, items: Iterator[Item]) -> Generator[list[Finished], None, None]:
-        fresh = batches(items, self._batch_size)
+        fresh = batches(items, lambda: self._size(length_hint(items, 1 << 30)))
         again: deque[_Batch] = deque()
-        asked: dict[int, _Batch] = {}
+        asked: dict[int, deque[_Batch]] = {}
         done: list[list[Finished]] = []
         more = True
         while more or again or asked or done:
-            while (more or again) and (worker := self._crew.free()) is not None:
+            while (more or again) and (worker := self._with_room(asked)) is not None:
                 batch = again.popleft() if again else _Batch.of(next(fresh, ()))
                 more = more and bool(batch.left or batch.finished)
                 if batch.finished:
                     done.append(batch.finished)
                 if batch.left:
                     self._crew.ask(worker, batch.questions())
-                    asked[worker] = batch
+                    asked.setdefault(worker, deque()).append(batch)
             yield from done  # while the workers are busy with what comes next
             done.clear()
             event = self._crew.wait() if more or again or asked else None
             if isinstance(event, Answered):
-                batch = asked[event.worker]
+                batch = asked[event.worker][0]
                 if event.part:
                     done.append(batch.take(event.part))
                 if not batch.left:
+                    asked[event.worker].popleft()
+                if not asked[event.worker]:
                     del asked[event.worker]
             elif isinstance(event, Lost):
-                batch = asked.pop(event.worker)
-                self._say(f"{event.reason}; its {len(batch.left)} samples are asked again")
+                batch, *behind = asked.pop(event.worker)
+                samples = sum(len(one.left) for one in (batch, *behind))
+                self._say(f"{event.reason}; its {samples} samples are asked again")
                 again.extend(batch.after_death(event.reason))
+                again.extend(_Batch(one.left, deaths=one.deaths) for one in behind)

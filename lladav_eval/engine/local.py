@@ -48,7 +48,7 @@ class LocalEngine:
         return self._answer_batches(items)
 
     def _answer_batches(self, items: Iterator[Item]) -> Generator[list[Finished], None, None]:
-        for batch in batches(items, self._batch_size):
+        for batch in batches(items, lambda: self._batch_size):
             questions = [item.question for item in batch if item.question is not None]
             yield join(batch, self._answerer.answer(questions) if questions else [], self.name)
 

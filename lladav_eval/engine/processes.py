@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import queue
 import signal
 import threading
 import traceback
@@ -21,8 +22,6 @@ from lladav_eval.records import Answerer, Question
 
 FAILED_STARTS = 3
 """So many workers in a row that die before they are ready end the run."""
-STREAM_BATCHES = 2
-"""Batches sent together to a worker that streams, so that its places stay taken while the first one runs out."""
 PATIENCE = 5.0
 """Seconds a worker gets to end when told to; then it is killed."""
 
@@ -39,8 +38,7 @@ def process_engine(
 
     Where there are GPUs and ``one_gpu_each``, a worker sees one of them, in turn. ``say`` is told of dead workers.
     """
-    crew = Processes(load_model, workers, _gpus() if one_gpu_each else [])
-    return CrewEngine(crew, batch_size * (STREAM_BATCHES if crew.facts.streams else 1), say)
+    return CrewEngine(Processes(load_model, workers, _gpus() if one_gpu_each else []), batch_size, say)
 
 
 @dataclass
@@ -48,7 +46,8 @@ class _Process:
     process: SpawnProcess
     connection: Connection
     ready: bool = False
-    busy: bool = False
+    batches: int = 0
+    """Those it hasn't answered yet."""
 
 
 class Processes:
@@ -88,12 +87,15 @@ class Processes:
         theirs.close()  # so that its death closes the pipe
         return _Process(process, ours)
 
-    def free(self) -> int | None:
-        return next((index for index, one in enumerate(self._crew) if one.ready and not one.busy), None)
+    def __len__(self) -> int:
+        return len(self._crew)
+
+    def ready(self) -> Iterator[int]:
+        return (index for index, one in enumerate(self._crew) if one.ready)
 
     def ask(self, worker: int, questions: Sequence[Question]) -> None:
         one = self._crew[worker]
-        one.busy = True
+        one.batches += 1
         with contextlib.suppress(OSError):  # it is dead: its end of the pipe says so to ``wait``
             one.connection.send(list(questions))
 
@@ -113,7 +115,7 @@ class Processes:
             one.ready, self._failed_starts = True, 0
             return None
         part, missing = message
-        one.busy = missing > 0
+        one.batches -= missing == 0
         return Answered(index, part)
 
     def _replace(self, index: int) -> Lost | None:
@@ -130,7 +132,7 @@ class Processes:
                     "use fewer --workers, or make memory free"
                 )
         self._crew[index] = self._start(index)
-        return Lost(index, reason) if dead.busy else None
+        return Lost(index, reason) if dead.batches else None
 
     def close(self) -> None:
         for one in self._crew:
@@ -187,14 +189,24 @@ def _work(connection: Connection, load_model: Callable[[], Answerer], threads: i
     try:
         worker = Worker(load_model)
         connection.send(worker.facts())
-        while True:
-            _answer(worker, connection.recv(), connection)
+        batches: queue.SimpleQueue[Sequence[Question] | None] = queue.SimpleQueue()
+        threading.Thread(target=_receive, args=(connection, batches), name="batches", daemon=True).start()
+        while (batch := batches.get()) is not None:
+            _answer(worker, batch, connection)
     except (EOFError, BrokenPipeError):
         return  # the run is over
     except EvalError as error:
         connection.send(Fault(type(error), str(error)))
     except Exception as error:
         connection.send(Fault(None, f"{type(error).__name__}: {error}", traceback.format_exc()))
+
+
+def _receive(connection: Connection, batches: queue.SimpleQueue[Sequence[Question] | None]) -> None:
+    """Take batches in as they come, so that sending one never waits for the one before; None is the end."""
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            batches.put(connection.recv())
+    batches.put(None)
 
 
 def _answer(worker: Worker, questions: Sequence[Question], connection: Connection) -> None:

@@ -99,7 +99,8 @@ def _fault(error: Exception) -> Fault:
 class _Member:
     actor: Any
     ready: bool = False
-    busy: bool = False
+    batches: int = 0
+    """Those it hasn't answered yet."""
 
 
 class Actors:
@@ -148,15 +149,18 @@ class Actors:
     def _load(self, index: int) -> None:
         """Ask a new or restarted worker to load the model, whenever Ray has placed it."""
         member = self._crew[index]
-        member.ready = member.busy = False
+        member.ready, member.batches = False, 0
         self._calls[member.actor.load.options(max_task_retries=-1).remote()] = index
 
-    def free(self) -> int | None:
-        return next((index for index, one in self._crew.items() if one.ready and not one.busy), None)
+    def __len__(self) -> int:
+        return len(self._crew)
+
+    def ready(self) -> Iterator[int]:
+        return (index for index, member in self._crew.items() if member.ready)
 
     def ask(self, worker: int, questions: Sequence[Question]) -> None:
         member = self._crew[worker]
-        member.busy = True
+        member.batches += 1
         self._calls[member.actor.answer.remote(list(questions))] = worker
 
     def wait(self) -> Answered | Lost | None:
@@ -167,10 +171,12 @@ class Actors:
         if not done:
             self._check_patience()
             return None
-        index = self._calls.pop(done[0])
+        index = self._calls[done[0]]
+        oldest = next(call for call, worker in self._calls.items() if worker == index)
+        del self._calls[oldest]
         member = self._crew[index]
         try:
-            result = ray.get(done[0])
+            result = ray.get(oldest)
         except RayTaskError as error:
             raise RuntimeError(f"in a worker: {one_line(error, 1000)}") from error
         except RayError as error:
@@ -185,14 +191,14 @@ class Actors:
             return None
         if result is None:
             return self._lost(index, "restarted while it had nothing to do")
-        member.busy = False
+        member.batches -= 1
         self._idle_since = time.monotonic()
         return Answered(index, list(enumerate(result)))
 
     def _lost(self, index: int, reason: str) -> Lost | None:
         """A worker died; loading again waits for Ray to restart it, and dies only with its last restart."""
-        was_busy = self._crew[index].busy
-        if was_busy:
+        if self._crew[index].batches:
+            self._calls = {call: worker for call, worker in self._calls.items() if worker != index}
             self._load(index)
             return Lost(index, f"worker {index} died ({reason})")
         del self._crew[index]

@@ -11,6 +11,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-TOLERATED_FAILURES = 10
-"""Without --max-failures a run stops past 1 % failed samples, but never before more than this many."""
+MAX_FAILURES = "1%"
+"""What --max-failures is unless given."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,8 @@ class RunResult:
 
 
 def allowed_failures(rule: str | None, total: int) -> int:
-    """How many of ``total`` samples may fail: "5" is a number, "1%" a share; None is 1 % but at least ten."""
-    if rule is None:
-        return max(TOLERATED_FAILURES, total // 100)
+    """How many of ``total`` samples may fail: "5" is a number, "1%" a share, rounded up to a whole sample."""
+    rule = MAX_FAILURES if rule is None else rule
     number = rule.removesuffix("%")
     try:
         value = float(number)
@@ -62,7 +62,7 @@ def allowed_failures(rule: str | None, total: int) -> int:
     share = rule.endswith("%")
     if not math.isfinite(value) or value < 0 or (share and value > 100) or (not share and value != int(value)):
         raise SettingError(f"--max-failures {rule!r}: give a number of samples (5) or a share of them (1%)")
-    return math.floor(total * value / 100) if share else int(value)
+    return math.ceil(total * Decimal(str(value)) / 100) if share else int(value)
 
 
 def execute(
@@ -210,7 +210,7 @@ class _Run:
         """Answer what the journal doesn't hold; the next questions are built beside the model."""
         bars: dict[str, TaskID] = {}
         with (
-            Ahead(self._missing(journal, progress, bars), self.depth) as items,
+            Ahead(self._missing(journal, progress, bars), self.depth, lambda: self.total - self.held.done) as items,
             contextlib.closing(self.engine.answer(items)) as groups,
         ):
             for group in groups:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import sys
@@ -109,7 +110,7 @@ def test_both_nodes_answer(nodes: Nodes, tmp_path: Path, client: bool) -> None:
 def test_a_killed_worker_is_restarted_by_ray_and_its_batch_asked_again(nodes: Nodes, tmp_path: Path) -> None:
     (death,) = answers(Scripted(tmp_path, kill={4: 1}), nodes.address)
     assert death.startswith("worker ")
-    assert death.endswith("its 3 samples are asked again")
+    assert re.search(r"its [3-6] samples are asked again$", death)  # with those of the batch behind, if it had one
     rows = sorted(int(line.split()[2]) for line in notes(tmp_path / "asked"))
     assert rows == sorted([0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 3, 4])
 
@@ -125,8 +126,8 @@ def test_leaving_in_the_middle_ends_the_workers_of_a_cluster_that_stays(nodes: N
     load = partial(crew_models.scripted, Scripted(tmp_path, seconds=300))
     with ray_engine(load, 1, workers=2, address=nodes.address) as engine:
         groups = engine.answer(iter(items(4, unreadable=[1])))
-        assert [item.doc_id for item, _ in next(groups)] == [1]  # while rows 0 and 2 are being answered
-        wait_for(lambda: len(notes(tmp_path / "asked")) == 2)
+        assert [item.doc_id for item, _ in next(groups)] == [1]  # while the others are being answered, or wait
+        wait_for(lambda: bool(notes(tmp_path / "asked")))
     workers = [int(line.split()[0]) for line in notes(tmp_path / "asked")]
     wait_for(lambda: not any(map(alive, workers)))
 

@@ -188,7 +188,7 @@ def test_no_resume_starts_over_and_keeps_the_old_answers_aside(tmp_path: Path, t
 def test_unreadable_and_cut_off_images_are_failed_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use_tasks(toy.write_tasks(tmp_path / "tasks", unreadable=[2], cut_off=[3]), monkeypatch)
     model = toy.ToyModel(fail=frozenset([6]))
-    result = go(tmp_path / "run", model)
+    result = go(tmp_path / "run", model, replace(SPEC, max_failures="6"))
     assert result.failed == 6
     samples = lines(tmp_path / "run" / "samples.jsonl")
     assert [row["doc_id"] for row in samples[:10] if row["status"] == "failed"] == [2, 3, 6]
@@ -201,11 +201,12 @@ def test_unreadable_and_cut_off_images_are_failed_samples(tmp_path: Path, monkey
 
 
 def test_failed_samples_stay_failed_until_retried(tmp_path: Path, tasks: Path) -> None:
-    go(tmp_path / "run", toy.ToyModel(fail=frozenset([6])))
+    spec = replace(SPEC, max_failures="2")
+    go(tmp_path / "run", toy.ToyModel(fail=frozenset([6])), spec)
     again = toy.ToyModel()
-    assert go(tmp_path / "run", again).failed == 2
+    assert go(tmp_path / "run", again, spec).failed == 2
     assert again.asked == []
-    assert go(tmp_path / "run", again, retry_failed=True).failed == 0
+    assert go(tmp_path / "run", again, spec, retry_failed=True).failed == 0
     assert again.asked == [("lladav_toy_a", 6), ("lladav_toy_b", 6)]
 
 
@@ -221,7 +222,16 @@ def test_more_failures_than_allowed_stop_the_run_resumably(tmp_path: Path, tasks
 
 @pytest.mark.parametrize(
     ("rule", "total", "allowed"),
-    [(None, 100, 10), (None, 5000, 50), ("5", 100, 5), ("1%", 250, 2), ("0", 9, 0), ("2.5%", 1000, 25)],
+    [
+        (None, 50, 1),
+        (None, 100, 1),
+        (None, 5000, 50),
+        ("5", 100, 5),
+        ("1%", 250, 3),
+        ("0", 9, 0),
+        ("0%", 9, 0),
+        ("7%", 100, 7),
+    ],
 )
 def test_allowed_failures(rule: str | None, total: int, allowed: int) -> None:
     assert allowed_failures(rule, total) == allowed
