@@ -22,7 +22,7 @@ from torch import Tensor
 
 from lladav_eval.model.config import ModelConfig
 from lladav_eval.model.kernels import attention, attention_with_sums, uses_fast_kernels
-from lladav_eval.model.language import Layer
+from lladav_eval.model.language import HEADS_FIRST, Layer
 
 MIN_PROMPT = 512
 """Shorter sequences are faster when all of a batch go through the layer together."""
@@ -85,7 +85,8 @@ class FirstLayer:
     ) -> Tensor:
         """The layer's output (T, D) for packed embeddings ``x``; ``sequences`` are (number, P, P + A)."""
         attention, start = layer.self_attn, 0
-        mixed = x.new_empty(len(x), attention.heads, attention.head_size)
+        shape = (len(x), attention.heads, attention.head_size)
+        mixed = torch.empty_permuted(shape, HEADS_FIRST, dtype=x.dtype, device=x.device)
         for name, prompt, length in sequences:
             rows, answer = slice(start, start + length), slice(start + prompt, start + length)
             if name not in self.kept:
@@ -93,7 +94,7 @@ class FirstLayer:
             out = mixed[rows].transpose(0, 1)[None]
             self.kept[name].mix(self._project(layer, x, rotary, answer), out)
             start += length
-        return layer.after_attention(x, mixed.flatten(1))
+        return layer.after_attention(x, mixed)
 
     @staticmethod
     def _project(layer: Layer, x: Tensor, rotary: tuple[Tensor, Tensor], rows: slice) -> tuple[Tensor, Tensor, Tensor]:

@@ -69,15 +69,18 @@ class Linear(nn.Linear):
         return linear(x, self.weight, self.bias)
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, visible: Tensor | None = None, causal: bool = False) -> Tensor:
+def attention(
+    q: Tensor, k: Tensor, v: Tensor, visible: Tensor | None = None, causal: bool = False, overwrite_q: bool = False
+) -> Tensor:
     """Scaled dot-product attention of ``q`` (B, H, N, K) to ``k`` and ``v`` (B, G, T, K): (B, H, N, K).
 
     ``G`` divides ``H``: each key head serves ``H / G`` neighbouring query heads. ``visible`` (B, 1, N, T) bool limits
-    what is attended to, ``causal`` limits it to earlier positions.
+    what is attended to, ``causal`` limits it to earlier positions. ``overwrite_q`` allows the result to take ``q``'s
+    place in memory.
     """
     enough = _SOME if k.is_contiguous() and v.is_contiguous() else _LONG
     if visible is None and not causal and q.shape[2] >= enough and k.shape[2] >= _LONG and uses_fast_kernels(q):
-        return _attention_by_products(q, k, v, None)
+        return _attention_by_products(q, k, v, q if overwrite_q else torch.empty_like(q))
     grouped = q.shape[1] != k.shape[1]
     return F.scaled_dot_product_attention(q, k, v, attn_mask=visible, is_causal=causal, enable_gqa=grouped)
 
@@ -86,7 +89,7 @@ def attention_with_sums(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor
     """The same without limits, with the logarithm of the sum of each query's weights: (B, H, N, K), (B, H, N, 1)."""
     if uses_fast_kernels(q) and min(q.shape[2], k.shape[2]) >= _LONG:
         log_sums = q.new_empty(*q.shape[:-1], 1)
-        return _attention_by_products(q, k, v, log_sums), log_sums
+        return _attention_by_products(q, k, v, torch.empty_like(q), log_sums), log_sums
     shared = q.shape[1] // k.shape[1]
     k, v = k.repeat_interleave(shared, 1), v.repeat_interleave(shared, 1)
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
@@ -94,23 +97,21 @@ def attention_with_sums(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor
     return scores.sub_(log_sums).exp_() @ v, log_sums
 
 
-def _attention_by_products(q: Tensor, k: Tensor, v: Tensor, log_sums: Tensor | None) -> Tensor:
-    """Head by head, some queries at a time; fills ``log_sums`` (B, H, N, 1) too."""
+def _attention_by_products(q: Tensor, k: Tensor, v: Tensor, out: Tensor, log_sums: Tensor | None = None) -> Tensor:
+    """Head by head, some queries at a time, into ``out``, which may be ``q``; fills ``log_sums`` (B, H, N, 1) too."""
     batch, heads, queries, size = q.shape
     shared = heads // k.shape[1]
     portion = math.ceil(queries / math.ceil(queries / _QUERIES_AT_ONCE))
-    out = q.new_empty(batch, queries, heads, size)
     for sequence, head in product(range(batch), range(heads)):
-        scaled = (q[sequence, head] * size**-0.5).contiguous()
         keys = k[sequence, head // shared].contiguous()
         values = v[sequence, head // shared].t().contiguous()
         for start in range(0, queries, portion):
             rows = slice(start, start + portion)
-            scores = _product(scaled[rows], keys, None)
+            scores = _product(q[sequence, head, rows] * size**-0.5, keys, None)
             largest = None if log_sums is None else scores.amax(-1, keepdim=True)
             weights = torch._softmax(scores, -1, False, out=scores)  # in place: memory that is written to first is slow
-            out[sequence, rows, head] = _product(weights, values, None)
+            out[sequence, head, rows] = _product(weights, values, None)
             if log_sums is not None and largest is not None:
                 # The largest weight is exp(largest score - logarithm of the sum): its own logarithm is exact enough.
                 log_sums[sequence, head, rows] = largest - weights.amax(-1, keepdim=True).log()
-    return out.transpose(1, 2)
+    return out

@@ -170,13 +170,16 @@ class Attention(nn.Module):
         return k, self.v_proj(x).unflatten(-1, (self.kv_heads, self.head_size))
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor, groups: Sequence[AttentionGroup]) -> Tensor:
-        """Attention of queries (N, H, K) to all keys and values (T, G, K) of their sequence: (N, H K)."""
+        """Attention of queries (N, H, K) to all keys and values (T, G, K) of their sequence: (N, H, K).
+
+        May overwrite ``q``.
+        """
         if len(groups) == 1 and groups[0].whole:
-            return self._attend(q, k, v, groups[0]).flatten(0, 1).flatten(1)
+            return self._attend(q, k, v, groups[0]).flatten(0, 1)
         mixed = torch.empty_like(q)
         for group in groups:
             mixed = mixed.index_put((group.queries,), self._attend(q, k, v, group))
-        return mixed.flatten(1)
+        return mixed
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, group: AttentionGroup) -> Tensor:
         """(sequences, queries, H, K) for one group of packed (rows, H, K) tensors."""
@@ -186,7 +189,7 @@ class Attention(nn.Module):
         else:
             q = q[group.queries].transpose(1, 2)
             k, v = k[group.keys].transpose(1, 2), v[group.keys].transpose(1, 2)
-        return attention(q, k, v, group.visible, self.causal).transpose(1, 2)
+        return attention(q, k, v, group.visible, self.causal, overwrite_q=True).transpose(1, 2)
 
 
 class FeedForward(nn.Module):
@@ -225,7 +228,7 @@ class Layer(nn.Module):
         if wanted is None:
             q, k, v = self.project(x, *rotary)
         else:
-            k, v = by_portions(self._keys_and_values, x, *rotary)
+            k, v = by_portions(self._keys_and_values, x, *rotary, order=HEADS_FIRST)
             x, table = x[wanted], (rotary[0][wanted], rotary[1][wanted])
             q = self.self_attn.queries(self.input_layernorm(x), *table)
         mixed = self.self_attn.mix(q, k, v, groups)
@@ -234,11 +237,11 @@ class Layer(nn.Module):
 
     def project(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values (T, heads, K) of the layer's input (T, D)."""
-        q, k, v = by_portions(self._project, x, cos, sin)
+        q, k, v = by_portions(self._project, x, cos, sin, order=HEADS_FIRST)
         return q, k, v
 
     def after_attention(self, x: Tensor, mixed: Tensor) -> Tensor:
-        """The rest of the layer, from its input (N, D) and the mixed values of its heads (N, H K)."""
+        """The rest of the layer, from its input (N, D) and the mixed values of its heads (N, H, K)."""
         (out,) = by_portions(self._after_attention, x, mixed)
         return out
 
@@ -250,14 +253,21 @@ class Layer(nn.Module):
         return self.self_attn.keys_and_values(self.input_layernorm(x), cos, sin)
 
     def _after_attention(self, x: Tensor, mixed: Tensor) -> tuple[Tensor, ...]:
-        x = x + self.self_attn.o_proj(mixed)
+        x = x + self.self_attn.o_proj(mixed.flatten(1))
         return (x + self.mlp(self.post_attention_layernorm(x)),)
 
 
-def by_portions(run: Callable[..., tuple[Tensor, ...]], *inputs: Tensor) -> tuple[Tensor, ...]:
+HEADS_FIRST = (1, 0, 2)
+"""Order in memory of (rows, heads, K) tensors in which each head is read as a whole."""
+
+
+def by_portions(
+    run: Callable[..., tuple[Tensor, ...]], *inputs: Tensor, order: tuple[int, ...] | None = None
+) -> tuple[Tensor, ...]:
     """``run(*inputs)``, which treats every row alone, some rows at a time where no gradients are wanted.
 
     What ``run`` makes on its way to its results then never exists for all rows: that saves memory, and on a CPU time.
+    Results put together from portions lie in memory with their dimensions in ``order``.
     """
     if torch.compiler.is_compiling() or torch.is_grad_enabled():
         return run(*inputs)
@@ -269,10 +279,15 @@ def by_portions(run: Callable[..., tuple[Tensor, ...]], *inputs: Tensor) -> tupl
     for start in range(0, rows, count):
         results = run(*(tensor[start : start + count] for tensor in inputs))
         if not outputs:
-            outputs = [result.new_empty(rows, *result.shape[1:]) for result in results]
+            outputs = [_empty((rows, *result.shape[1:]), order, result) for result in results]
         for output, result in zip(outputs, results, strict=True):
             output[start : start + count] = result
     return tuple(outputs)
+
+
+def _empty(shape: tuple[int, ...], order: tuple[int, ...] | None, like: Tensor) -> Tensor:
+    order = tuple(range(len(shape))) if order is None else order
+    return torch.empty_permuted(shape, order, dtype=like.dtype, device=like.device)
 
 
 RunFirst = Callable[["Layer", Tensor, tuple[Tensor, Tensor]], Tensor]
