@@ -41,6 +41,11 @@ MODES: dict[str, dict[str, Any]] = {
     "prophet": {"early_commit": "prophet"},
     "prefix and threshold 0.9": {"cache": "prefix", "threshold": 0.9},
 }
+ONCE_A_BLOCK: dict[str, dict[str, Any]] = {
+    "prefix, one whole pass a block": {"cache": "prefix:1000"},
+    "dual, one whole pass a block": {"cache": "dual:1000"},
+}
+"""On the pocket suite, whose blocks have 16 steps at most, these would be "prefix" and "dual" again."""
 
 
 def run_ours(model: LladavModel, size: Size, prompt: Tensor, params: SamplingParams) -> tuple[float, Sampled, float]:
@@ -82,7 +87,7 @@ def time_modes(options: argparse.Namespace) -> list[dict[str, Any]]:
         exact = parse_setting(setting)
         steps = min(options.plain_steps, exact.steps)
         plain = run_plain(model, size, prompt, exact, steps).whole(exact.steps) if steps else None
-        for name, change in MODES.items():
+        for name, change in {**MODES, **ONCE_A_BLOCK}.items():
             row = {"setting": setting, "mode": name, **time_mode(model, size, prompt, exact, change, options.pairs)}
             if plain is not None:
                 row |= {"plain_seconds": round(plain, 3), "times_plain": round(plain / row["seconds"], 1)}

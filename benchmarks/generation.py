@@ -12,14 +12,16 @@ process on one set of weights, a medium LLaDA (hidden 512, 8 layers, 8 heads, in
 with a prompt of random ids; both must fill the same positions with the same tokens, or the script fails. --same-kernels
 gives oneDNN's products to the plain side too.
 
+Much of the plain loop's time is the operating system's, which hands its 10 GB out anew at every step; that part varies
+a lot between machines and hours. THP_MEM_ALLOC_ENABLE=1 in the environment makes it small on both sides, by huge pages.
+
 Unless --full is given, both sides are stopped after --steps-limit steps and the whole generation is the first step plus
 the later steps' median times their number (ours asks for less at later steps: no favour to us).
 
 Seconds are medians over pairs. Peak memory is that of a fresh process per side (VmHWM of /proc/self/status, elsewhere
-ru_maxrss), which loads the weights from a checkpoint on disk (1.1 GB in the temporary directory), as every run does, and
-takes the first step, the largest. What no step reads of the mapped file, most embeddings, is in neither figure. Achieved GFLOP/s counts matrix products and
-attention (model/flops.py) and is set against a float32 matrix product (4096 x 4096) timed in the same process: torch's
-own, and oneDNN's. The last line is one JSON object.
+ru_maxrss), which loads the weights from a checkpoint in the temporary directory, as every run does, and takes the first
+step, the largest. Achieved GFLOP/s counts matrix products and attention (model/flops.py) and is set against a float32
+matrix product (4096 x 4096) timed in the same process: torch's own, and oneDNN's. The last line is one JSON object.
 """
 
 from __future__ import annotations

@@ -156,6 +156,19 @@ class TestAttention:
             torch.testing.assert_close(attention(q, k, v), by_torch(q, k, v), **CLOSE)
         assert len(products) == 2 * 2 * -(-queries // 7)  # two products for each portion of each head
 
+    @pytest.mark.parametrize("strided", [False, True])
+    def test_takes_the_queries_memory_only_where_told_to(self, strided: bool) -> None:
+        q, k, v = heads(4, 600, 1, strided), heads(2, 530, 2), heads(2, 530, 3)
+        before, expected = q.clone(), by_torch(q, k, v)
+        with torch.no_grad():
+            ours = attention(q, k, v)
+            assert torch.equal(q, before)
+            assert not torch.equal(ours, q)
+            over = attention(q, k, v, overwrite_q=True)
+        assert over.data_ptr() == q.data_ptr()
+        assert torch.equal(over, ours)
+        torch.testing.assert_close(over, expected, **CLOSE)
+
     def test_large_scores(self, products: list[tuple[int, ...]]) -> None:
         q, k, v = 30 * heads(2, 512, 1), 30 * heads(2, 512, 2), heads(2, 512, 3)
         with torch.no_grad():
