@@ -189,10 +189,11 @@ def _work(connection: Connection, load_model: Callable[[], Answerer], threads: i
     try:
         worker = Worker(load_model)
         connection.send(worker.facts())
-        batches: queue.SimpleQueue[Sequence[Question] | None] = queue.SimpleQueue()
+        batches: queue.SimpleQueue[Sequence[Question] | Exception] = queue.SimpleQueue()
         threading.Thread(target=_receive, args=(connection, batches), name="batches", daemon=True).start()
-        while (batch := batches.get()) is not None:
+        while not isinstance(batch := batches.get(), Exception):
             _answer(worker, batch, connection)
+        raise batch
     except (EOFError, BrokenPipeError):
         return  # the run is over
     except EvalError as error:
@@ -201,12 +202,13 @@ def _work(connection: Connection, load_model: Callable[[], Answerer], threads: i
         connection.send(Fault(None, f"{type(error).__name__}: {error}", traceback.format_exc()))
 
 
-def _receive(connection: Connection, batches: queue.SimpleQueue[Sequence[Question] | None]) -> None:
-    """Take batches in as they come, so that sending one never waits for the one before; None is the end."""
-    with contextlib.suppress(EOFError, OSError):
+def _receive(connection: Connection, batches: queue.SimpleQueue[Sequence[Question] | Exception]) -> None:
+    """Take batches in as they come, so that sending one never waits for the one before; the last is the error."""
+    try:
         while True:
             batches.put(connection.recv())
-    batches.put(None)
+    except Exception as error:
+        batches.put(error)
 
 
 def _answer(worker: Worker, questions: Sequence[Question], connection: Connection) -> None:

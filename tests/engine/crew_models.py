@@ -88,6 +88,17 @@ def differs_by_process(folder: Path) -> Scripted:
     return Scripted(folder, fingerprint=f"weights of {os.getpid()}")
 
 
+class Unpacked:
+    """A picture that no other process can take in."""
+
+    def __reduce__(self) -> tuple[Callable[[], object], tuple[()]]:
+        return refuses_to_unpack, ()
+
+
+def refuses_to_unpack() -> object:
+    raise LookupError("no such picture here")
+
+
 def note(path: Path, line: str) -> None:
     """Append a line, whichever process writes it."""
     with path.open("a") as file:

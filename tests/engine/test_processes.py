@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 import os
 import re
@@ -91,6 +92,21 @@ def test_a_streaming_model_sends_each_answer_at_once_and_keeps_those_it_sent_whe
 def test_a_worker_that_cant_load_says_why() -> None:
     with pytest.raises(CheckpointError, match="the weights of layer 3 are missing"):
         process_engine(crew_models.refuses_to_load, 3, workers=2, one_gpu_each=False)
+    assert multiprocessing.active_children() == []
+
+
+def test_a_question_that_a_worker_cant_take_in_ends_the_run_with_the_reason(tmp_path: Path) -> None:
+    broken = items(3)
+    question = broken[1].question
+    assert question is not None
+    request = dataclasses.replace(question.request, images=(crew_models.Unpacked(),))  # type: ignore[arg-type]
+    broken[1] = dataclasses.replace(broken[1], question=dataclasses.replace(question, request=request))
+    load = partial(crew_models.scripted, Scripted(tmp_path))
+    with (
+        process_engine(load, 3, workers=1, one_gpu_each=False) as engine,
+        pytest.raises(RuntimeError, match="LookupError: no such picture here"),
+    ):
+        list(engine.answer(iter(broken)))
     assert multiprocessing.active_children() == []
 
 
