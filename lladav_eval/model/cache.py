@@ -213,16 +213,16 @@ def _attend(
     mixed = []
     for query, store in zip(q.split_with_sizes([len(one) for one in computed]), stores, strict=True):
         if not len(query):  # kernels differ in what they make of no queries
-            mixed.append(query.flatten(1))
+            mixed.append(query)
             continue
         mixed.append(_attend_stored(query, store))
-    return torch.cat(mixed)
+    return torch.cat(mixed).flatten(1)
 
 
 def _attend_stored(query: Tensor, store: LayerStore) -> Tensor:
-    """Mixed values (n, D) of rotated queries (n, heads, K)."""
+    """Mixed values (n, heads, K) of rotated queries (n, heads, K)."""
     mixed = kernels.attention(query.transpose(0, 1)[None], store.keys[None], store.values[None])
-    return mixed[0].transpose(0, 1).flatten(1)
+    return mixed[0].transpose(0, 1)
 
 
 def _add(x: Tensor, new: Tensor, rows: Tensor, parts: Sequence[Part], stored: Sequence[Tensor]) -> Tensor:

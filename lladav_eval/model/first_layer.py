@@ -22,7 +22,7 @@ from torch import Tensor
 
 from lladav_eval.model.config import ModelConfig
 from lladav_eval.model.kernels import attention, attention_with_sums, uses_fast_kernels
-from lladav_eval.model.language import HEADS_FIRST, Layer
+from lladav_eval.model.language import HEADS_FIRST, Layer, empty_ordered
 
 MIN_PROMPT = 512
 """Shorter sequences are faster when all of a batch go through the layer together."""
@@ -85,8 +85,7 @@ class FirstLayer:
     ) -> Tensor:
         """The layer's output (T, D) for packed embeddings ``x``; ``sequences`` are (number, P, P + A)."""
         attention, start = layer.self_attn, 0
-        shape = (len(x), attention.heads, attention.head_size)
-        mixed = torch.empty_permuted(shape, HEADS_FIRST, dtype=x.dtype, device=x.device)
+        mixed = empty_ordered((len(x), attention.heads, attention.head_size), HEADS_FIRST, x)
         for name, prompt, length in sequences:
             rows, answer = slice(start, start + length), slice(start + prompt, start + length)
             if name not in self.kept:

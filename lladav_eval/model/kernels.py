@@ -108,10 +108,11 @@ def _attention_by_products(q: Tensor, k: Tensor, v: Tensor, out: Tensor, log_sum
         for start in range(0, queries, portion):
             rows = slice(start, start + portion)
             scores = _product(q[sequence, head, rows] * size**-0.5, keys, None)
-            largest = None if log_sums is None else scores.amax(-1, keepdim=True)
+            if log_sums is not None:
+                log_sums[sequence, head, rows] = scores.amax(-1, keepdim=True)
             weights = torch._softmax(scores, -1, False, out=scores)  # in place: memory that is written to first is slow
             out[sequence, head, rows] = _product(weights, values, None)
-            if log_sums is not None and largest is not None:
+            if log_sums is not None:
                 # The largest weight is exp(largest score - logarithm of the sum): its own logarithm is exact enough.
-                log_sums[sequence, head, rows] = largest - weights.amax(-1, keepdim=True).log()
+                log_sums[sequence, head, rows] -= weights.amax(-1, keepdim=True).log()
     return out

@@ -279,13 +279,14 @@ def by_portions(
     for start in range(0, rows, count):
         results = run(*(tensor[start : start + count] for tensor in inputs))
         if not outputs:
-            outputs = [_empty((rows, *result.shape[1:]), order, result) for result in results]
+            outputs = [empty_ordered((rows, *result.shape[1:]), order, result) for result in results]
         for output, result in zip(outputs, results, strict=True):
             output[start : start + count] = result
     return tuple(outputs)
 
 
-def _empty(shape: tuple[int, ...], order: tuple[int, ...] | None, like: Tensor) -> Tensor:
+def empty_ordered(shape: tuple[int, ...], order: tuple[int, ...] | None, like: Tensor) -> Tensor:
+    """An unfilled tensor of ``like``'s type and device whose dimensions lie in memory in ``order``."""
     order = tuple(range(len(shape))) if order is None else order
     return torch.empty_permuted(shape, order, dtype=like.dtype, device=like.device)
 

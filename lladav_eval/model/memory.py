@@ -149,9 +149,8 @@ def _layer_bytes(
     element = dtype.itemsize
     rotary = total * (size // config.num_attention_heads) * element
     if params.cache is not None:  # everything at once
-        held = (
-            9 * size // 2
-        )  # the embeddings, the layer's input, mixed values, input plus attention, and rotation's halves
+        # The embeddings, the layer's input, mixed values, input plus attention, and rotation's halves.
+        held = 9 * size // 2
         feed_forward = held + 3 * size + 2 * inner  # normed twice, gathered rows
         return total * max(feed_forward, held + 8 * size // element) * element + rotary
     rows = min(
@@ -160,9 +159,8 @@ def _layer_bytes(
     joined = 0 if rows == total else total
     projections = size + 2 * keys
     # Embeddings and input; results of all portions; normed input, and what rotation needs beside its results.
-    projecting = (
-        total * 2 * size + joined * projections + rows * (max(7 * size // 2, 8 * size // element) + projections)
-    )
+    norm_and_rotation = max(7 * size // 2, 8 * size // element)
+    projecting = total * 2 * size + joined * projections + rows * (norm_and_rotation + projections)
     attending = total * (3 * size + projections)
     # Sequences of different lengths attend group by group: the group's tensors are gathered, the mixed ones copied.
     groups = Counter(lengths)

@@ -11,47 +11,24 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from plain_cache import PlainCache
 from plain_sampler import PlainResult, plain_sample
+from small_model import random_model, small_config
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from lladav_eval.model.cache import Part, SequenceStore
-from lladav_eval.model.config import ModelConfig, VisionConfig
 from lladav_eval.model.lladav import BoundPrompts, LladavModel
 from lladav_eval.records import IMAGE_PLACEHOLDER_ID, Query, Reuse, SamplingParams
 from lladav_eval.sampling.loop import Sampled, SamplingTokens, sample
 
 VOCABULARY, MASK_ID, SIZE = 40, 39, 16
-CONFIG = ModelConfig(
-    hidden_size=SIZE,
-    intermediate_size=32,
-    num_hidden_layers=3,
-    num_attention_heads=4,
-    num_key_value_heads=2,
-    vocab_size=VOCABULARY,
-    max_position_embeddings=64,
-    rms_norm_eps=1e-5,
-    rope_theta=10000.0,
-    attention_bias=False,
-    causal=False,
-    vision=VisionConfig(8, 8, 2, 1, 28, 14),
-    projector_depth=2,
-    image_aspect_ratio="anyres_max_4",
-    image_grid_pinpoints=((28, 28),),
-    max_tiles=4,
-    max_length=64,
-)
+CONFIG = small_config(SIZE, VOCABULARY, 64)
 MODES = ("prefix:3", "dual:2", "dllm:5,3,0.5", "dllm:25,7,0.25", "dllm:3,4,0")
 EVERY_STEP = ("prefix:1", "dual:1", "dllm:1,1,0.25")
 
 
 def build(seed: int) -> LladavModel:
-    torch.manual_seed(seed)
-    model = LladavModel(CONFIG).requires_grad_(False).eval()
-    for weight in model.parameters():
-        if weight.ndim > 1:
-            weight.copy_(torch.randn_like(weight) * 0.4)
-    return model
+    return random_model(CONFIG, seed, 0.4)
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,12 @@ from contextlib import ExitStack
 import pytest
 import torch
 from plain_sampler import plain_sample
+from small_model import random_model, small_config
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from lladav_eval.model import first_layer, kernels
-from lladav_eval.model.config import ModelConfig, VisionConfig
 from lladav_eval.model.first_layer import MIN_PROMPT, FirstLayer
 from lladav_eval.model.flops import kept_flops, query_flops
 from lladav_eval.model.lladav import BoundPrompts, LladavModel
@@ -25,36 +25,13 @@ pytestmark = pytest.mark.skipif(
     not kernels._onednn(), reason="this processor has no AVX-512 (or this torch no oneDNN): nothing is ever kept"
 )
 VOCABULARY, MASK_ID, SIZE = 60, 59, 32
-CONFIG = ModelConfig(
-    hidden_size=SIZE,
-    intermediate_size=64,
-    num_hidden_layers=3,
-    num_attention_heads=4,
-    num_key_value_heads=2,
-    vocab_size=VOCABULARY,
-    max_position_embeddings=2048,
-    rms_norm_eps=1e-5,
-    rope_theta=10000.0,
-    attention_bias=True,
-    causal=False,
-    vision=VisionConfig(8, 8, 2, 1, 28, 14),
-    projector_depth=2,
-    image_aspect_ratio="anyres_max_4",
-    image_grid_pinpoints=((28, 28),),
-    max_tiles=4,
-    max_length=2048,
-)
+CONFIG = small_config(SIZE, VOCABULARY, 2048, attention_bias=True)
 PARAMS = SamplingParams(12, 4, 12)
 TOKENS = SamplingTokens(MASK_ID, (MASK_ID,))
 
 
 def build(dtype: torch.dtype = torch.float32, **changes: object) -> LladavModel:
-    torch.manual_seed(0)
-    model = LladavModel(dataclasses.replace(CONFIG, **changes)).requires_grad_(False).eval()
-    for weight in model.parameters():
-        if weight.ndim > 1:
-            weight.copy_(torch.randn_like(weight) * 0.3)
-    return model.to(dtype)
+    return random_model(dataclasses.replace(CONFIG, **changes), 0, 0.3).to(dtype)
 
 
 @pytest.fixture(scope="module")
