@@ -148,10 +148,11 @@ class CrewEngine(AbstractContextManager["CrewEngine"]):
         return min(self._batch_size, max(SMALL_BATCH, fair))
 
     def _with_room(self, asked: Mapping[int, Sized]) -> int | None:
-        """The ready worker with the fewest batches, if it may have another."""
+        """The ready worker with the fewest batches, if it may have another: only the first until all are ready."""
         load = {worker: len(asked.get(worker, ())) for worker in self._crew.ready()}
         worker = min(load, key=load.__getitem__, default=None)
-        return None if worker is None or load[worker] >= BATCHES_EACH else worker
+        most = BATCHES_EACH if len(load) == len(self._crew) else 1
+        return None if worker is None or load[worker] >= most else worker
 
     def answer(self, items: Iterator[Item]) -> Generator[list[Finished], None, None]:
         fresh = batches(items, lambda: self._size(length_hint(items, 1 << 30)))

@@ -58,6 +58,7 @@ class Processes:
         self._gpus = gpus
         self._threads = max(1, _cpus() // count)
         self._failed_starts = 0
+        self._heard_last = -1
         self._facts: Facts | None = None
         self._crew: list[_Process] = []
         try:
@@ -100,8 +101,10 @@ class Processes:
             one.connection.send(list(questions))
 
     def wait(self) -> Answered | Lost | None:
-        (connection, *_) = wait([one.connection for one in self._crew])
-        index = next(index for index, one in enumerate(self._crew) if one.connection is connection)
+        heard = wait([one.connection for one in self._crew])
+        # In turn, so that one that always has something to say doesn't drown the others.
+        turns = (turn % len(self._crew) for turn in range(self._heard_last + 1, self._heard_last + 1 + len(self._crew)))
+        self._heard_last = index = next(turn for turn in turns if self._crew[turn].connection in heard)
         one = self._crew[index]
         try:
             message = one.connection.recv()

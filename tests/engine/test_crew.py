@@ -68,6 +68,17 @@ def test_a_worker_has_the_next_batch_beforehand_and_no_more() -> None:
     assert crew.most == 2
 
 
+def test_nobody_gets_a_second_batch_while_a_worker_still_loads() -> None:
+    class Loading(Dealt):
+        def __len__(self) -> int:
+            return 3
+
+    crew = Loading()
+    given, _ = deal(crew, iter(items(20)), 4)
+    assert sorted(given) == list(range(20))
+    assert crew.most == 1
+
+
 def test_batches_get_smaller_towards_the_end_where_the_number_of_items_is_known() -> None:
     crew = Dealt()
     with Ahead(iter(items(100)), 8, lambda: 100) as source:
