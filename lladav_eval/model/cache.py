@@ -20,7 +20,7 @@ from lladav_eval.model import kernels
 from lladav_eval.model.config import ModelConfig
 from lladav_eval.model.flops import Work
 from lladav_eval.model.language import Layer, rotary_table, rotate
-from lladav_eval.records import Query
+from lladav_eval.records import Query, Reuse
 
 
 @dataclass
@@ -85,7 +85,7 @@ class Part:
         reuse = query.reuse
         if reuse is None:
             raise ValueError("a query without reuse needs no store")
-        states = torch.cat((reuse.fresh, reuse.held)).unique()
+        states = states_of(reuse)
         kinds = [torch.isin(states, positions) for positions in (reuse.fresh, reuse.held, query.positions)]
         fresh, held, asked = kinds
         waiting = held & ~fresh
@@ -112,6 +112,11 @@ class Part:
         computed = len(self.fresh) + self.transfers
         values = computed + (len(self.waiting) if self.transfers else 0)
         return Work(length, computed, len(self.needed) + self.transfers, values, len(self.outputs))
+
+
+def states_of(reuse: Reuse) -> Tensor:
+    """(s,) int64, ascending: positions that have a state, the fresh and the held ones."""
+    return torch.cat((reuse.fresh, reuse.held)).unique()
 
 
 def run_reusing(
@@ -193,7 +198,8 @@ def least(similarity: Tensor, count: int) -> Tensor:
     """Indices (count,) of the smallest of ``similarity`` (w,).
 
     Many are 1 up to their last bits, as most of an answer doesn't change from step to step. Among them the library's
-    top-k chooses, as in the authors' code: that depends on kernels, but not on the batch, as each sequence comes alone.
+    top-k chooses, as in the authors' code: that depends on kernels (hence ``reproducible_attention``), but not on the
+    batch, as each sequence comes alone.
     """
     return torch.topk(similarity, count, largest=False).indices
 
@@ -221,7 +227,9 @@ def _attend(
 
 def _attend_stored(query: Tensor, store: LayerStore) -> Tensor:
     """Mixed values (n, heads, K) of rotated queries (n, heads, K)."""
-    mixed = kernels.attention(query.transpose(0, 1)[None], store.keys[None], store.values[None])
+    # Where outputs are held, last bits may decide which of them are renewed (``least``).
+    attention = kernels.reproducible_attention if len(store.attention) else kernels.attention
+    mixed = attention(query.transpose(0, 1)[None], store.keys[None], store.values[None])
     return mixed[0].transpose(0, 1)
 
 

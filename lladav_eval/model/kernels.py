@@ -18,13 +18,13 @@ from torch.nn import functional as F
 
 _WORTH_IT = 15_000_000
 """Multiplications from which on a product goes to oneDNN."""
-_LONG = 512
+LONG = 512
 """Queries and keys from which on attention is put together from products here..."""
 _SOME = 64
 """... and queries, where keys and values lie head by head, as those of a cache do."""
 _QUERIES_AT_ONCE = 512
 """Most queries of a head whose scores exist at the same time: 8 MB of them at 4,000 keys."""
-_WEIGHT_ROWS_AT_ONCE = 4096
+_WEIGHT_ROWS_AT_ONCE = 2048
 """oneDNN copies weights into its own order for every product; this bounds the copy of the head's."""
 
 _OPERATOR = "_linear_pointwise"
@@ -78,16 +78,41 @@ def attention(
     what is attended to, ``causal`` limits it to earlier positions. ``overwrite_q`` allows the result to take ``q``'s
     place in memory.
     """
-    enough = _SOME if k.is_contiguous() and v.is_contiguous() else _LONG
-    if visible is None and not causal and q.shape[2] >= enough and k.shape[2] >= _LONG and uses_fast_kernels(q):
+    enough = _SOME if k.is_contiguous() and v.is_contiguous() else LONG
+    if visible is None and not causal and q.shape[2] >= enough and k.shape[2] >= LONG and uses_fast_kernels(q):
         return _attention_by_products(q, k, v, q if overwrite_q else torch.empty_like(q))
     grouped = q.shape[1] != k.shape[1]
     return F.scaled_dot_product_attention(q, k, v, attn_mask=visible, is_causal=causal, enable_gqa=grouped)
 
 
+def reproducible_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """``attention`` without limits, with the same bits on processors with AVX2 and with AVX-512.
+
+    That is so for float32 on the CPU with fewer than 512 keys; else it is ``attention``. Two products and a softmax one
+    after the other, as in the authors' hook for dLLM-Cache (train/llava/hooks/cache_hook_LLaDA_V.py).
+    """
+    short = q.device.type == "cpu" and q.dtype == torch.float32 and k.shape[2] < LONG
+    if not short or q.shape[1] != k.shape[1]:
+        return attention(q, k, v)
+    scores = (q @ k.transpose(-1, -2)).div_(math.sqrt(q.shape[-1]))
+    return _softmax_by_eights(scores) @ v
+
+
+def _softmax_by_eights(scores: Tensor) -> Tensor:
+    """torch's softmax (..., T) as it adds up with AVX2, in eight running sums; with AVX-512 it makes sixteen.
+
+    With eight weights of zero after every eight, both give the same bits.
+    """
+    count = scores.shape[-1]
+    eights = F.pad(scores, (0, -count % 8), value=-torch.inf).unflatten(-1, (-1, 8))
+    wide = F.pad(eights, (0, 8), value=-torch.inf).flatten(-2)
+    weights = torch._softmax(wide, -1, False, out=wide)
+    return weights.unflatten(-1, (-1, 16))[..., :8].flatten(-2)[..., :count]
+
+
 def attention_with_sums(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     """The same without limits, with the logarithm of the sum of each query's weights: (B, H, N, K), (B, H, N, 1)."""
-    if uses_fast_kernels(q) and min(q.shape[2], k.shape[2]) >= _LONG:
+    if uses_fast_kernels(q) and min(q.shape[2], k.shape[2]) >= LONG:
         log_sums = q.new_empty(*q.shape[:-1], 1)
         return _attention_by_products(q, k, v, torch.empty_like(q), log_sums), log_sums
     shared = q.shape[1] // k.shape[1]
@@ -115,4 +140,5 @@ def _attention_by_products(q: Tensor, k: Tensor, v: Tensor, out: Tensor, log_sum
             if log_sums is not None:
                 # The largest weight is exp(largest score - logarithm of the sum): its own logarithm is exact enough.
                 log_sums[sequence, head, rows] -= weights.amax(-1, keepdim=True).log()
+            del scores, weights  # so that the next portion's take their place
     return out

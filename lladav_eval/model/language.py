@@ -241,8 +241,11 @@ class Layer(nn.Module):
         return q, k, v
 
     def after_attention(self, x: Tensor, mixed: Tensor) -> Tensor:
-        """The rest of the layer, from its input (N, D) and the mixed values of its heads (N, H, K)."""
-        (out,) = by_portions(self._after_attention, x, mixed)
+        """The rest of the layer, from its input (N, D) and the mixed values of its heads (N, H, K).
+
+        The result may take the input's place in memory.
+        """
+        (out,) = by_portions(self._after_attention, x, mixed, into=(x,))
         return out
 
     def _project(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, ...]:
@@ -262,12 +265,16 @@ HEADS_FIRST = (1, 0, 2)
 
 
 def by_portions(
-    run: Callable[..., tuple[Tensor, ...]], *inputs: Tensor, order: tuple[int, ...] | None = None
+    run: Callable[..., tuple[Tensor, ...]],
+    *inputs: Tensor,
+    order: tuple[int, ...] | None = None,
+    into: tuple[Tensor, ...] | None = None,
 ) -> tuple[Tensor, ...]:
     """``run(*inputs)``, which treats every row alone, some rows at a time where no gradients are wanted.
 
     What ``run`` makes on its way to its results then never exists for all rows: that saves memory, and on a CPU time.
-    Results put together from portions lie in memory with their dimensions in ``order``.
+    Results put together from portions lie in memory with their dimensions in ``order``, or in ``into``, which may be
+    inputs.
     """
     if torch.compiler.is_compiling() or torch.is_grad_enabled():
         return run(*inputs)
@@ -275,14 +282,15 @@ def by_portions(
     count = max(256, PORTION_BYTES.get(device, 1 << 26) // (inputs[0][0].numel() * inputs[0].element_size()))
     if rows <= count:
         return run(*inputs)
-    outputs: list[Tensor] = []
+    outputs = into or ()
     for start in range(0, rows, count):
         results = run(*(tensor[start : start + count] for tensor in inputs))
         if not outputs:
-            outputs = [empty_ordered((rows, *result.shape[1:]), order, result) for result in results]
+            outputs = tuple(empty_ordered((rows, *result.shape[1:]), order, result) for result in results)
         for output, result in zip(outputs, results, strict=True):
             output[start : start + count] = result
-    return tuple(outputs)
+        del results, result  # so that the next portion's take their place
+    return outputs
 
 
 def empty_ordered(shape: tuple[int, ...], order: tuple[int, ...] | None, like: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lladav_eval.errors import SampleError
-from lladav_eval.model.cache import Part, SequenceStore, run_reusing
+from lladav_eval.model.cache import Part, SequenceStore, run_reusing, states_of
 from lladav_eval.model.config import ModelConfig
 from lladav_eval.model.connector import build_projector, visual_tokens
 from lladav_eval.model.first_layer import FirstLayer
@@ -24,8 +24,8 @@ from lladav_eval.model.language import Layer, PackedLayout, RMSNorm, RunFirst, r
 from lladav_eval.model.vision import VisionTower
 from lladav_eval.records import IMAGE_PLACEHOLDER_ID, Prompt, Query
 
-TILES_AT_ONCE = 16
-"""Tiles that go through the tower together; bounds its activations to about 1 GB at the official sizes."""
+TOWER_ELEMENTS = 16 * 729 * 1152
+"""Of the hidden states that go through the tower together: 16 tiles at the official sizes, more of smaller ones."""
 
 TEXT_ONLY = "the checkpoint is a text-only LLaDA: it can't see images or videos"
 
@@ -70,7 +70,7 @@ class LladavModel(nn.Module):
         if self.config.text_only:
             raise SampleError(TEXT_ONLY)
         tiles = torch.cat(pixels)
-        features = torch.cat([self._project(batch) for batch in tiles.split_with_sizes(_portions(len(tiles)))])
+        features = torch.cat([self._project(batch) for batch in tiles.split(tiles_at_once(self.config))])
         parts = iter(features.split_with_sizes([len(medium) for medium in pixels]))
         return [
             [
@@ -92,7 +92,7 @@ class LladavModel(nn.Module):
         return features
 
     def forward(self, embeddings: Tensor, layout: PackedLayout, run_first: RunFirst | None = None) -> Tensor:
-        """Final hidden states (N, D) at ``layout.outputs`` of packed embeddings (T, D)."""
+        """Final hidden states (N, D) at ``layout.outputs`` of packed embeddings (T, D), which may be overwritten."""
         return run_layers(list(self.model.layers), self.model.norm, embeddings, layout, self.config, run_first)
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -183,9 +183,8 @@ class BoundPrompts:
         lengths, positions = [len(query.token_ids) for query in queries], [query.positions for query in queries]
         run_first = self._first_layer(queries, lengths)
         self._count(queries, lengths, run_first is not None)
-        embeddings = torch.cat([self.embed(query) for query in queries]) if len(queries) > 1 else self.embed(queries[0])
         layout = PackedLayout.build(lengths, positions, self.model.device)
-        logits = self.model.logits(self.model(embeddings, layout, run_first))
+        logits = self.model.logits(self.model(self.embed(queries), layout, run_first))
         return list(logits.split_with_sizes([len(wanted) for wanted in positions]))
 
     def _first_layer(self, queries: Sequence[Query], lengths: Sequence[int]) -> RunFirst | None:
@@ -211,16 +210,15 @@ class BoundPrompts:
     def _reusing(self, queries: Sequence[Query]) -> list[Tensor]:
         """The same in an approximate mode: all queries say what is computed."""
         parts: list[Part] = []
-        embeddings, start = [], 0
+        start = 0
         for query in queries:
             parts.append(Part.build(query, self._store(query), start, self.model.device))
-            embeddings.append(self._embed_states(query, parts[-1].states))
-            start += len(embeddings[-1])
+            start += len(parts[-1].states)
             self.flops[query.sample] += reusing_flops(
                 self.model.config, parts[-1].work(len(query.token_ids)), self.model.lm_head.out_features
             )
         layers = cast("list[Layer]", list(self.model.model.layers))
-        hidden = run_reusing(layers, self.model.model.norm, torch.cat(embeddings), parts, self.model.config)
+        hidden = run_reusing(layers, self.model.model.norm, self.embed(queries), parts, self.model.config)
         logits = self.model.logits(hidden)
         return list(logits.split_with_sizes([len(query.positions) for query in queries]))
 
@@ -237,27 +235,33 @@ class BoundPrompts:
             self.stores[name] = SequenceStore.empty(self.model.config, length, len(reuse.held), like)
         return self.stores[name]
 
-    def _embed_states(self, query: Query, states: Tensor) -> Tensor:
-        """Embeddings (s, D) at the positions ``states``."""
-        ids = query.token_ids.to(self.model.device)[states]
-        if (ids == IMAGE_PLACEHOLDER_ID).any():
-            return self.embed(query)[states]
-        embeddings: Tensor = self.model.model.embed_tokens(ids)
+    def embed(self, queries: Sequence[Query]) -> Tensor:
+        """Embeddings of the queries' positions that have a state, all of them in exact mode, one query behind another.
+
+        A sequence without placeholders (guidance masks them) uses no visuals. What lies where is found on the CPU,
+        where the ids are: asking a GPU would make the program wait for it.
+        """
+        device, ids, visuals = self.model.device, [], []
+        for query in queries:
+            states = slice(None) if query.reuse is None else states_of(query.reuse)
+            placeholders = query.token_ids == IMAGE_PLACEHOLDER_ID
+            ids.append(query.token_ids[states])
+            if query.reuse is None and placeholders.any():
+                visuals.append(self.visuals[query.sample])
+            elif placeholders[states].any():
+                order = placeholders.cumsum(0) - 1
+                visuals.append(self.visuals[query.sample][order[states][placeholders[states]].to(device)])
+        packed = torch.cat(ids)
+        is_visual = packed == IMAGE_PLACEHOLDER_ID
+        embeddings: Tensor = self.model.model.embed_tokens(packed.masked_fill(is_visual, 0).to(device))
+        if visuals:
+            embeddings[is_visual.nonzero().squeeze(1).to(device)] = torch.cat(visuals)
         return embeddings
 
-    def embed(self, query: Query) -> Tensor:
-        """Embeddings (length, D); a sequence without placeholders (guidance masks them) uses no visuals."""
-        ids = query.token_ids.to(self.model.device)
-        is_visual = ids == IMAGE_PLACEHOLDER_ID
-        embeddings: Tensor = self.model.model.embed_tokens(ids.masked_fill(is_visual, 0))
-        if is_visual.any():
-            embeddings[is_visual] = self.visuals[query.sample]
-        return embeddings
 
-
-def _portions(tiles: int) -> list[int]:
-    """Sizes of the batches that take ``tiles`` through the tower."""
-    return [min(TILES_AT_ONCE, tiles - start) for start in range(0, tiles, TILES_AT_ONCE)]
+def tiles_at_once(config: ModelConfig) -> int:
+    """Most tiles that go through the tower together; bounds its activations to about 1 GB."""
+    return max(1, TOWER_ELEMENTS // (config.vision.grid**2 * config.vision.hidden_size))
 
 
 def check_placeholders(token_ids: Sequence[int], media: int) -> None:

@@ -20,15 +20,16 @@ import torch
 from lladav_eval.model.checkpoint import empty_model
 from lladav_eval.model.config import ModelConfig
 from lladav_eval.model.counts import video
+from lladav_eval.model.kernels import LONG
 from lladav_eval.model.language import PORTION_BYTES
-from lladav_eval.model.lladav import TILES_AT_ONCE
+from lladav_eval.model.lladav import tiles_at_once
 from lladav_eval.records import Prompt, SamplingParams
 
 USABLE = 0.92
 """Share of free device memory to fill: the rest is for the allocator's gaps and the libraries' own buffers."""
 
-_WIDE_ELEMENTS = 1 << 19
-"""Logits that the sampler widens at a time (sampling/confidence.py)."""
+_WIDE_ELEMENTS = {"cpu": 1 << 19}
+"""Logits that the sampler widens at a time, 1 << 24 on other devices (sampling/confidence.py)."""
 
 _INDEX_BYTES = 64
 """Ids, positions and rows of one position, as int64."""
@@ -77,7 +78,7 @@ def batch_bytes(
     # Guidance's second sequence shows no media, but is as long.
     stored = _store_bytes(config, lengths, params) * dtype.itemsize
     transformer = _layer_bytes(config, lengths, params, dtype, device)
-    logits = _logit_bytes(config, vocabulary, lengths, params, dtype)
+    logits = _logit_bytes(config, vocabulary, lengths, params, dtype, device)
     indices = _INDEX_BYTES * sum(lengths)
     return max(_encoding_bytes(config, prompts, dtype), visuals + stored + indices + max(transformer, logits))
 
@@ -123,7 +124,7 @@ def _encoding_bytes(config: ModelConfig, prompts: Sequence[PromptSize], dtype: t
     vision, element = config.vision, dtype.itemsize
     patches = vision.grid**2
     pixels = tiles * 3 * vision.image_size**2 * 4
-    rows = min(tiles, TILES_AT_ONCE) * patches
+    rows = min(tiles, tiles_at_once(config)) * patches
     tower = rows * 2 * (vision.hidden_size + max(vision.intermediate_size, 2 * vision.hidden_size)) * element
     features = tiles * patches * config.hidden_size * element
     largest = max(prompt.tiles for prompt in prompts) * patches * config.hidden_size * element
@@ -148,39 +149,53 @@ def _layer_bytes(
     size, keys, inner, total = config.hidden_size, _key_width(config), config.intermediate_size, sum(lengths)
     element = dtype.itemsize
     rotary = total * (size // config.num_attention_heads) * element
-    if params.cache is not None:  # everything at once
-        # The embeddings, the layer's input, mixed values, input plus attention, and rotation's halves.
-        held = 9 * size // 2
-        feed_forward = held + 3 * size + 2 * inner  # normed twice, gathered rows
-        return total * max(feed_forward, held + 8 * size // element) * element + rotary
     rows = min(
         total, max(256, PORTION_BYTES.get(device, 1 << 26) // (size * element))
     )  # that pass through the linear parts together
     joined = 0 if rows == total else total
+    if params.cache is not None and joined and not params.cache.startswith("dllm"):
+        # The last layer alone runs at once: its input, the norm's steps, gathered rows, keys and values, rotation.
+        return total * (13 - element) * size * element + rotary
+    if params.cache is not None:  # everything at once
+        # The embeddings, the layer's input, mixed values, input plus attention, and rotation's halves.
+        held = 9 * size // 2
+        feed_forward = held + 3 * size + 2 * inner  # normed twice, gathered rows
+        attending = total * held
+        if params.cache.startswith("dllm") and device == "cpu" and element == 4:  # kernels.reproducible_attention
+            short = max((length for length in lengths if length < LONG), default=0)
+            attending += 5 * config.num_attention_heads * short**2
+        return max(total * feed_forward, total * (held + 8 * size // element), attending) * element + rotary
     projections = size + 2 * keys
-    # Embeddings and input; results of all portions; normed input, and what rotation needs beside its results.
+    # Embeddings and input, which are one where layers write over their input portion by portion.
+    inputs = size if joined else 2 * size
+    # Results of all portions; normed input, and what rotation needs beside its results.
     norm_and_rotation = max(7 * size // 2, 8 * size // element)
-    projecting = total * 2 * size + joined * projections + rows * (norm_and_rotation + projections)
-    attending = total * (3 * size + projections)
+    projecting = total * inputs + joined * projections + rows * (norm_and_rotation + projections)
+    attending = total * (inputs + size + projections)
     # Sequences of different lengths attend group by group: the group's tensors are gathered, the mixed ones copied.
     groups = Counter(lengths)
     if len(groups) > 1:
         largest = max(length * count for length, count in groups.items())
         attending += total * size + largest * 2 * (size + keys)
-    # Embeddings, input, mixed values; results of all portions; input plus attention, its norm, gate and up.
-    after = total * 3 * size + joined * size + rows * max(2 * size + 2 * inner, size + 8 * size // element)
+    # Mixed values too; input plus attention, its norm, gate and up.
+    after = total * (inputs + size) + rows * max(2 * size + 2 * inner, size + 8 * size // element)
     return max(projecting, attending, after) * element + rotary
 
 
 def _logit_bytes(
-    config: ModelConfig, vocabulary: int, lengths: Sequence[int], params: SamplingParams, dtype: torch.dtype
+    config: ModelConfig,
+    vocabulary: int,
+    lengths: Sequence[int],
+    params: SamplingParams,
+    dtype: torch.dtype,
+    device: str,
 ) -> int:
     """Logits in the weights' type and in float32, then the sampler's pieces and their softmax in float64."""
     element, size = dtype.itemsize, config.hidden_size
     asked = len(lengths) * (1 if config.causal else params.block_length)
     scores = asked * vocabulary
     computing = (sum(lengths) + asked) * size * element + scores * (4 if element == 4 else element + 4)
-    at_once = max(_WIDE_ELEMENTS, vocabulary)
+    at_once = max(_WIDE_ELEMENTS.get(device, 1 << 24), vocabulary)
     if params.temperature > 0:  # one sample at a time: its noise, and what is made of it
         drawn = params.block_length * vocabulary
         widened = drawn * 8 + min(drawn, at_once) * (8 + 8 + 8)

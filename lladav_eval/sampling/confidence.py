@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-WIDE_ELEMENTS = 1 << 19
-"""Logits widened to float64 at a time (4 MB): 4 rows of the real vocabulary, thousands of a toy's."""
+WIDE_ELEMENTS = {"cpu": 1 << 19}
+"""Logits widened to float64 at a time: 4 MB, which a CPU's caches hold (4 rows of the real vocabulary, thousands of a
+toy's); 128 MB on other devices, for few large kernels."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,9 @@ def choose_tokens(
         uniforms: (sum of n_i, V) float64, needed when ``temperature`` is above 0.
         with_gaps: whether to compute ``Choice.gaps``.
     """
-    counts = [len(scores) for scores in logits]
-    rows = max(1, WIDE_ELEMENTS // max(1, logits[0].shape[1]))
+    counts, device = [len(scores) for scores in logits], logits[0].device
+    rows = max(1, WIDE_ELEMENTS.get(device.type, 1 << 24) // max(1, logits[0].shape[1]))
+    columns = {ids: torch.tensor(ids, device=device) for ids in set(map(tuple, forbidden)) if ids}
     token_ids, probabilities, finite, gaps, done = [], [], [], [], 0
     for pieces in _pieces(counts, rows):
         parts = [logits[sample][span].float() for sample, span in pieces]
@@ -73,24 +75,28 @@ def choose_tokens(
         wide = torch.cat(parts).double()
         for part, (sample, _) in zip(wide.split_with_sizes([len(part) for part in parts]), pieces, strict=True):
             if forbidden[sample]:
-                part[:, list(forbidden[sample])] = -torch.inf
+                part.index_fill_(1, columns[tuple(forbidden[sample])], -torch.inf)
         noise = None if uniforms is None else uniforms[done : done + len(wide)]
         done += len(wide)
         chosen = _choose(wide, temperature, noise)
         probability = torch.softmax(wide, dim=-1).gather(1, chosen)
         # NaN counts as the maximum, so it can't hide behind another choice.
-        finite.append((wide.gather(1, chosen).isfinite() & probability.isfinite()).cpu())
-        token_ids.append(chosen.cpu())
-        probabilities.append(probability.cpu())
+        finite.append(wide.gather(1, chosen).isfinite() & probability.isfinite())
+        token_ids.append(chosen)
+        probabilities.append(probability)
         if with_gaps:
-            first, second = wide.topk(2, dim=-1).values.unbind(-1)
-            gaps.append((first - second).cpu())
-    columns = (torch.cat(column).squeeze(1).split_with_sizes(counts) for column in (token_ids, probabilities, finite))
-    choices = [Choice(ids, scores, bool(good.all())) for ids, scores, good in zip(*columns, strict=True)]
+            first, second = wide.topk(2, dim=-1).values.split(1, dim=-1)
+            gaps.append(first - second)
+
+    def by_sample(pieces: list[Tensor]) -> Sequence[Tensor]:
+        """Joined before they go to the CPU, for which a GPU is waited for."""
+        return torch.cat(pieces).squeeze(1).cpu().split_with_sizes(counts)
+
+    found = zip(by_sample(token_ids), by_sample(probabilities), by_sample(finite), strict=True)
+    choices = [Choice(ids, scores, bool(good.all())) for ids, scores, good in found]
     if not with_gaps:
         return choices
-    by_sample = torch.cat(gaps).split_with_sizes(counts)
-    return [replace(choice, gaps=gap) for choice, gap in zip(choices, by_sample, strict=True)]
+    return [replace(choice, gaps=gap) for choice, gap in zip(choices, by_sample(gaps), strict=True)]
 
 
 def _choose(wide: Tensor, temperature: float, uniforms: Tensor | None) -> Tensor:

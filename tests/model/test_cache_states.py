@@ -72,7 +72,7 @@ def run_plainly(model: LladavModel, one: Asked, params: SamplingParams, suffix: 
     plain = [
         PlainCache(
             model,
-            lambda ids: bound.embed(Query(0, ids, torch.empty(0))),
+            lambda ids: bound.embed([Query(0, ids, torch.empty(0))]),
             len(one.ids),
             params.block_length,
             kind,
@@ -189,7 +189,7 @@ def test_exact_decoding_never_touches_the_cache(model: LladavModel, monkeypatch:
     def refuse(*arguments: Any, **named: Any) -> Any:
         raise AssertionError("cache code ran")
 
-    for name in ("_reusing", "_store", "_embed_states"):
+    for name in ("_reusing", "_store"):
         monkeypatch.setattr(BoundPrompts, name, refuse)
     for name in ("Part", "SequenceStore", "run_reusing", "reusing_flops"):
         monkeypatch.setattr(f"lladav_eval.model.lladav.{name}", refuse)

@@ -60,7 +60,7 @@ def prompt_of(entry: dict[str, Any], pixels: torch.Tensor | None) -> Prompt:
 
 def embeddings_of(model: LladavModel, prompt: Prompt) -> torch.Tensor:
     bound = BoundPrompts.bind(model, [prompt])
-    return bound.embed(Query(0, bound.token_ids[0], torch.tensor([0])))
+    return bound.embed([Query(0, bound.token_ids[0], torch.tensor([0]))])
 
 
 @pytest.mark.parametrize(

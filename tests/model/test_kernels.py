@@ -6,6 +6,9 @@ is always observed, never assumed.
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -15,7 +18,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lladav_eval.model import kernels
-from lladav_eval.model.kernels import Linear, attention, attention_with_sums, linear, uses_fast_kernels
+from lladav_eval.model.kernels import (
+    Linear,
+    attention,
+    attention_with_sums,
+    linear,
+    reproducible_attention,
+    uses_fast_kernels,
+)
 
 pytestmark = pytest.mark.skipif(
     not kernels._onednn(), reason="this processor has no AVX-512 (or this torch no oneDNN): the kernels are never used"
@@ -49,7 +59,7 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("a product went to oneDNN")
 
     monkeypatch.setattr(kernels, "_product", refuse)
-    for bar in ("_WORTH_IT", "_LONG", "_SOME"):
+    for bar in ("_WORTH_IT", "LONG", "_SOME"):
         monkeypatch.setattr(kernels, bar, 1)
 
 
@@ -79,7 +89,7 @@ class TestLinear:
 
     def test_weights_as_long_as_a_vocabulary(self, products: list[tuple[int, ...]]) -> None:
         count = 2 * kernels._WEIGHT_ROWS_AT_ONCE + 3
-        x, weight, bias = draw(64, 32), draw(count, 32, seed=1), draw(count, seed=2)
+        x, weight, bias = draw(128, 32), draw(count, 32, seed=1), draw(count, seed=2)
         with torch.no_grad():
             torch.testing.assert_close(linear(x, weight, bias), F.linear(x, weight, bias), **CLOSE)
         assert [shape[0] for shape in products] == [kernels._WEIGHT_ROWS_AT_ONCE] * 2 + [3]
@@ -132,8 +142,8 @@ class TestAttention:
             ours = attention(q, k, v)
         torch.testing.assert_close(ours, by_torch(q, k, v), **CLOSE)
         assert ours.shape == q.shape
-        enough = kernels._LONG if strided else kernels._SOME
-        assert bool(products) == (queries >= enough and keys >= kernels._LONG)
+        enough = kernels.LONG if strided else kernels._SOME
+        assert bool(products) == (queries >= enough and keys >= kernels.LONG)
 
     @pytest.mark.parametrize(("query_heads", "key_heads"), [(1, 1), (6, 6), (6, 3), (6, 1)])
     def test_query_heads_share_key_heads(
@@ -149,7 +159,7 @@ class TestAttention:
         self, products: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch, queries: int
     ) -> None:
         monkeypatch.setattr(kernels, "_QUERIES_AT_ONCE", 7)
-        for bar in ("_LONG", "_SOME"):
+        for bar in ("LONG", "_SOME"):
             monkeypatch.setattr(kernels, bar, 1)
         q, k, v = heads(2, queries, 1, batch=1), heads(2, 20, 2, batch=1), heads(2, 20, 3, batch=1)
         with torch.no_grad():
@@ -190,6 +200,41 @@ class TestAttention:
             torch.testing.assert_close(causal, wanted, **CLOSE)
 
 
+class TestReproducibleAttention:
+    @pytest.mark.parametrize("keys", [1, 7, 8, 9, 16, 200, 511, 512])
+    def test_equals_torchs(self, keys: int) -> None:
+        q, k, v = heads(4, 5, 0), heads(4, keys, 1), heads(4, keys, 2)
+        with torch.no_grad():
+            torch.testing.assert_close(reproducible_attention(q, k, v), by_torch(q, k, v), **CLOSE)
+
+    def test_grouped_heads_and_half_precision_go_the_usual_way(self) -> None:
+        q, k, v = heads(4, 5, 0), heads(2, 9, 1), heads(2, 9, 2)
+        assert torch.equal(reproducible_attention(q, k, v), attention(q, k, v))
+        q, k, v = (heads(4, 9, seed).bfloat16() for seed in range(3))
+        assert torch.equal(reproducible_attention(q, k, v), attention(q, k, v))
+
+    def test_the_vector_width_changes_no_bit(self) -> None:
+        """As torch's own softmax does; weights before the product are compared, which isn't torch's but MKL's."""
+        script = (
+            "import sys, torch; from lladav_eval.model.kernels import _softmax_by_eights as ours\n"
+            "x = torch.randn(50, 200, generator=torch.Generator().manual_seed(0))\n"
+            "sys.stdout.buffer.write(b''.join(bytes(f(x).numpy().data) for f in (ours, lambda x: x.softmax(-1))))"
+        )
+        narrow, wide = (
+            subprocess.run(
+                [sys.executable, "-c", script],
+                env={**os.environ, "ATEN_CPU_CAPABILITY": width},
+                check=True,
+                capture_output=True,
+            ).stdout
+            for width in ("avx2", "avx512")
+        )
+        size = 50 * 200 * 4
+        assert len(narrow) == 2 * size
+        assert narrow[:size] == wide[:size]
+        assert narrow[size:] != wide[size:]
+
+
 class TestAttentionWithSums:
     @pytest.mark.parametrize("strided", [False, True])
     @pytest.mark.parametrize(("queries", "keys"), [(5, 9), (600, 33), (33, 600), (511, 512), (512, 512), (700, 513)])
@@ -200,7 +245,7 @@ class TestAttentionWithSums:
         torch.testing.assert_close(mixed, by_torch(q, k, v), **CLOSE)
         scores = q.double() @ k.double().repeat_interleave(2, 1).transpose(-1, -2) * 8**-0.5
         torch.testing.assert_close(sums.double(), scores.logsumexp(-1, keepdim=True), rtol=1e-5, atol=1e-4)
-        assert bool(products) == (min(queries, keys) >= kernels._LONG)
+        assert bool(products) == (min(queries, keys) >= kernels.LONG)
 
     @pytest.mark.parametrize("scale", [1, 20])
     @pytest.mark.parametrize("first", [1, 40, 600])

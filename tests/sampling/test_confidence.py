@@ -31,7 +31,7 @@ def test_working_in_pieces_changes_no_bit(monkeypatch: pytest.MonkeyPatch, budge
     unconditional = random_logits([3, 1, 7, 2, 0])[:4]
     forbidden = [(1,), (), (2, 3), (0,)]
     uniforms = torch.rand(13, 13, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    monkeypatch.setattr(confidence, "WIDE_ELEMENTS", budget)
+    monkeypatch.setitem(confidence.WIDE_ELEMENTS, "cpu", budget)
     for temperature in (0.0, 0.7):
         together = choose_tokens(logits, forbidden, unconditional, 0.5, temperature, uniforms)
         first = 0
@@ -101,3 +101,18 @@ def test_select_breaks_ties_and_fills_up_as_top_k_does_on_the_whole_sequence(dty
             masked = torch.arange(length // 2, length)
             wanted = sorted(set(torch.topk(whole, count).indices.tolist()) & set(masked.tolist()))
             assert masked[select(masked, whole[masked], length, count)].tolist() == wanted
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+def test_a_gpu_chooses_as_the_cpu_does(temperature: float) -> None:
+    logits = random_logits([3, 1, 7, 2], vocabulary=5000)
+    uniforms = torch.rand(13, 5000, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    forbidden = [(1,), (), (2, 3), (0,)]
+    here = choose_tokens(logits, forbidden, None, 0.0, temperature, uniforms, True)
+    there = choose_tokens([scores.cuda() for scores in logits], forbidden, None, 0.0, temperature, uniforms, True)
+    for ours, theirs in zip(here, there, strict=True):
+        assert torch.equal(ours.token_ids, theirs.token_ids)
+        torch.testing.assert_close(ours.probabilities, theirs.probabilities)
+        torch.testing.assert_close(ours.gaps, theirs.gaps)
