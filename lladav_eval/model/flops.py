@@ -56,9 +56,7 @@ def query_flops(config: ModelConfig, length: int, wanted: int, vocabulary: int) 
 
 def kept_flops(config: ModelConfig, prompt: int) -> float:
     """What one forward pass saves by what the first layer has kept of a prompt (model/first_layer.py)."""
-    size = config.hidden_size
-    keys = size // config.num_attention_heads * config.num_key_value_heads
-    return 2 * prompt * (size * size + 2 * size * keys) + 4 * prompt * prompt * size
+    return 4 * prompt * prompt * config.hidden_size
 
 
 def tile_flops(config: ModelConfig) -> float:

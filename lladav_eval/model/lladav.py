@@ -192,7 +192,7 @@ class BoundPrompts:
         names = [query.sample for query in queries]
         prompts = [self.token_ids[name] for name in names]
         if len(self.model.model.layers) < 2 or not self.first_layer.suits(
-            self.model.lm_head.weight, [len(ids) for ids in prompts], lengths, self.model.config
+            self.model.lm_head.weight, [len(ids) for ids in prompts], self.model.config
         ):
             return None
         if not all(torch.equal(query.token_ids[: len(ids)], ids) for query, ids in zip(queries, prompts, strict=True)):

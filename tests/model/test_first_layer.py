@@ -218,7 +218,7 @@ class TestNothingIsKept:
         assert short.token_ids == plainly(model, prompt_ids(100))
 
     def test_beyond_the_bytes(self, model: LladavModel, monkeypatch: pytest.MonkeyPatch) -> None:
-        needed = 4 * 4 * SIZE * (600 + PARAMS.gen_length)
+        needed = 4 * SIZE * 600
         for most, count, kept in ((needed, 1, [0]), (needed - 1, 1, []), (needed, 2, []), (2 * needed, 2, [0, 1])):
             monkeypatch.setattr(first_layer, "MAX_BYTES", most)
             watched = Watched(model, [prompt_ids(600, seed) for seed in range(count)])
@@ -234,16 +234,16 @@ class TestNothingIsKept:
             for tensor in (getattr(states, field.name) for field in dataclasses.fields(states))
         }
         # The logarithms, one number for each head and position, are the little that the bound leaves out.
-        assert sum(storages.values()) <= 4 * 4 * (SIZE + CONFIG.num_attention_heads) * (600 + PARAMS.gen_length)
+        assert sum(storages.values()) <= 4 * (SIZE + CONFIG.num_attention_heads) * 600
 
     def test_where_the_kernels_are_not_used(self, model: LladavModel, monkeypatch: pytest.MonkeyPatch) -> None:
         weight = model.lm_head.weight
-        assert not FirstLayer.suits(weight, [600], [612], CONFIG)  # gradients are wanted here
+        assert not FirstLayer.suits(weight, [600], CONFIG)  # gradients are wanted here
         with torch.no_grad():
-            assert FirstLayer.suits(weight, [600], [612], CONFIG)
-            assert not FirstLayer.suits(weight, [], [], CONFIG)
+            assert FirstLayer.suits(weight, [600], CONFIG)
+            assert not FirstLayer.suits(weight, [], CONFIG)
             monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
-            assert not FirstLayer.suits(weight, [600], [612], CONFIG)
+            assert not FirstLayer.suits(weight, [600], CONFIG)
 
 
 def test_release_forgets_and_the_number_is_used_again(model: LladavModel, monkeypatch: pytest.MonkeyPatch) -> None:
