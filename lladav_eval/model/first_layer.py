@@ -8,8 +8,8 @@ keys, each with the logarithm of the sum of its weights, make one over all of th
 Used in float32 on the CPU. On a GPU it would save an eighth of one layer of 32, at the price of rounding what is kept
 to half precision.
 
-``P`` is the prompt's length, ``A`` that of what follows it, ``D`` the hidden size; ``H`` heads and ``G`` key heads of
-``K`` dimensions.
+``P`` is the prompt's length, ``A`` that of what follows it, ``D`` the hidden size; there are ``H`` heads of ``K``
+dimensions and ``T`` positions in a batch.
 """
 
 from __future__ import annotations
