@@ -30,7 +30,7 @@ def load(
         device: ``cuda``, ``cuda:1``, ``cpu``, ``mps``; default: CUDA when present, else CPU.
         dtype: ``float32``, ``bfloat16`` or ``float16``; default: bfloat16 on CUDA, float32 elsewhere.
         offline: never touch the network.
-        compile_layers: run the transformer layers through ``torch.compile``.
+        compile_layers: run all of the transformer layers but attention through ``torch.compile``.
 
     Raises:
         CheckpointError: if the checkpoint can't be loaded as it stands.
@@ -44,8 +44,7 @@ def load(
     tokenizer = ChatTokenizer.from_dir(directory)
     model = load_model(directory, config, len(tokenizer), target, precision)
     if compile_layers:
-        for layer in model.model.layers:
-            layer.compile(dynamic=True)
+        model.compile_layers()
     return LladaV(model, tokenizer, directory, str(name_or_dir))
 
 

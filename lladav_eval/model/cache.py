@@ -56,11 +56,13 @@ class SequenceStore:
 
 @dataclass(frozen=True)
 class Part:
-    """One sequence of a packed step; all tensors are int64 on the model's device."""
+    """One sequence of a packed step; tensors of rows and positions are int64 on the model's device."""
 
     store: SequenceStore
     states: Tensor
     """(s,) positions that have a state, ascending."""
+    places: Tensor | slice
+    """The same as an index, which is quicker where they are neighbours."""
     fresh: Tensor
     """(m,) packed rows computed in every layer."""
     needed: Tensor
@@ -96,12 +98,9 @@ class Part:
             for kind in (fresh, fresh & (held | asked), held, waiting, asked)
         )
         transfers = min(reuse.transfers, len(waiting_rows))
-        return cls(store, states.to(device), fresh_rows, needed, held_rows, waiting_rows, transfers, start, outputs)
-
-    @property
-    def whole(self) -> bool:
-        """Whether every position is computed and no output stored."""
-        return not len(self.held) and len(self.fresh) == self.store.layers[0].keys.shape[1]
+        on_device, first, end = states.to(device), int(states[0]), int(states[-1]) + 1
+        places = slice(first, end) if len(states) == end - first else on_device
+        return cls(store, on_device, places, fresh_rows, needed, held_rows, waiting_rows, transfers, start, outputs)
 
     def positions(self, rows: Tensor) -> Tensor:
         """Positions in the sequence of packed ``rows`` of this part."""
@@ -119,10 +118,27 @@ def states_of(reuse: Reuse) -> Tensor:
     return torch.cat((reuse.fresh, reuse.held)).unique()
 
 
-def run_reusing(
+def mix_stored(q: Tensor, k: Tensor, v: Tensor, *, parts: Sequence[Part], layer: int, last: bool) -> Tensor:
+    """A ``Mix`` for steps that hold no outputs: stores keys and values, then attends to all that is stored."""
+    mixed = []
+    states = [len(part.states) for part in parts]
+    queries = q.split_with_sizes([len(part.outputs) for part in parts] if last else states)
+    packed = zip(parts, queries, k.split_with_sizes(states), v.split_with_sizes(states), strict=True)
+    for part, query, keys, values in packed:
+        store = part.store.layers[layer]
+        store.keys[:, part.places] = keys.transpose(0, 1)
+        store.values[:, part.places] = values.transpose(0, 1)
+        mixed.append(_attend_stored(query, store))
+    return torch.cat(mixed) if len(mixed) > 1 else mixed[0]
+
+
+def run_holding(
     layers: Sequence[Layer], norm: nn.Module, x: Tensor, parts: Sequence[Part], config: ModelConfig
 ) -> Tensor:
-    """Hidden states (N, D) at ``Part.outputs`` of packed embeddings ``x`` (S, D), storing what was computed."""
+    """Hidden states (N, D) at ``Part.outputs`` of packed embeddings ``x`` (S, D), storing what was computed.
+
+    For steps that hold outputs; without them a layer is what it is in exact mode, with ``mix_stored``.
+    """
     head_size = config.hidden_size // config.num_attention_heads
     rotary = rotary_table(torch.cat([part.states for part in parts]), head_size, config.rope_theta, x.dtype)
     for index, layer in enumerate(layers):
@@ -136,8 +152,6 @@ def _run_layer(
 ) -> Tensor:
     """One layer over all states (S, D); rows it neither computes nor holds keep their input."""
     stores = [part.store.layers[index] for part in parts]
-    if not last and all(part.whole for part in parts):
-        return _run_whole(layer, x, rotary, stores)
     normed = layer.input_layernorm(x)
     chosen = _store_keys_and_values(layer, normed, rotary, parts, stores)
     queried = [part.needed if last else part.fresh for part in parts]
@@ -147,18 +161,6 @@ def _run_layer(
     x = _add(x, layer.self_attn.o_proj(mixed), rows, parts, [store.attention for store in stores])
     fed = layer.mlp(layer.post_attention_layernorm(x[rows]))
     return _add(x, fed, rows, parts, [store.feed_forward for store in stores])
-
-
-def _run_whole(layer: Layer, x: Tensor, rotary: tuple[Tensor, Tensor], stores: Sequence[LayerStore]) -> Tensor:
-    """One layer over all positions of all sequences (S, D), as exact mode runs it; keys and values are stored."""
-    q, k, v = layer.project(x, *rotary)
-    lengths = [store.keys.shape[1] for store in stores]
-    mixed = []
-    for store, query, keys, values in zip(stores, *(part.split_with_sizes(lengths) for part in (q, k, v)), strict=True):
-        store.keys.copy_(keys.transpose(0, 1))
-        store.values.copy_(values.transpose(0, 1))
-        mixed.append(_attend_stored(query, store))
-    return layer.after_attention(x, torch.cat(mixed) if len(mixed) > 1 else mixed[0])
 
 
 def _store_keys_and_values(
@@ -216,17 +218,14 @@ def _attend(
     rows = torch.cat(list(computed))
     q = attention.q_proj(normed[rows]).unflatten(-1, (attention.heads, attention.head_size))
     q = rotate(q, rotary[0][rows], rotary[1][rows])
-    mixed = []
-    for query, store in zip(q.split_with_sizes([len(one) for one in computed]), stores, strict=True):
-        if not len(query):  # kernels differ in what they make of no queries
-            mixed.append(query)
-            continue
-        mixed.append(_attend_stored(query, store))
-    return torch.cat(mixed).flatten(1)
+    queries = q.split_with_sizes([len(one) for one in computed])
+    return torch.cat([_attend_stored(query, store) for query, store in zip(queries, stores, strict=True)]).flatten(1)
 
 
 def _attend_stored(query: Tensor, store: LayerStore) -> Tensor:
     """Mixed values (n, heads, K) of rotated queries (n, heads, K)."""
+    if not len(query):  # kernels differ in what they make of no queries
+        return query
     # Where outputs are held, last bits may decide which of them are renewed (``least``).
     attention = kernels.reproducible_attention if len(store.attention) else kernels.attention
     mixed = attention(query.transpose(0, 1)[None], store.keys[None], store.values[None])

@@ -22,7 +22,6 @@ from torch import Tensor
 
 from lladav_eval.model.config import ModelConfig
 from lladav_eval.model.kernels import attention, attention_with_sums, uses_fast_kernels
-from lladav_eval.model.language import Layer
 
 MIN_PROMPT = 512
 """Shorter sequences are faster when all of a batch go through the layer together."""
@@ -53,15 +52,13 @@ class FirstLayer:
             return False
         return weight.element_size() * config.hidden_size * sum(prompts) <= MAX_BYTES
 
-    def run(
-        self, sequences: Sequence[tuple[int, int, int]], layer: Layer, x: Tensor, rotary: tuple[Tensor, Tensor]
-    ) -> Tensor:
-        """The layer's output (T, D) for packed embeddings ``x``; ``sequences`` are (number, P, P + A)."""
-        projected, start = layer.project(x, *rotary), 0
+    def mix(self, q: Tensor, k: Tensor, v: Tensor, *, sequences: Sequence[tuple[int, int, int]]) -> Tensor:
+        """The layer's attention, in the place of ``q``; ``sequences`` are (number, P, P + A) as they are packed."""
+        start = 0
         for name, prompt, length in sequences:
-            self._mix(name, prompt, *(rows[start : start + length].transpose(0, 1)[None] for rows in projected))
+            self._mix(name, prompt, *(rows[start : start + length].transpose(0, 1)[None] for rows in (q, k, v)))
             start += length
-        return layer.after_attention(x, projected[0])
+        return q
 
     def _mix(self, name: int, prompt: int, q: Tensor, k: Tensor, v: Tensor) -> None:
         """Attention of one whole sequence, (1, heads, P + A, K) each, which takes its queries' place."""

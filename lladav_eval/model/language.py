@@ -9,9 +9,10 @@ Source: train/llava/model/language_model/modeling_llada.py of the authors (param
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
+from functools import partial
+from itertools import accumulate, groupby
 
 import torch
 from torch import Tensor, nn
@@ -26,14 +27,13 @@ PORTION_BYTES = {"cpu": 1 << 20}
 
 @dataclass(frozen=True)
 class AttentionGroup:
-    """Sequences that attend together because they share their number of queries and of keys."""
+    """Neighbouring sequences that attend together, as they have equally many queries and equally many keys."""
 
-    queries: Tensor
-    """(sequences, queries) int64: rows of the packed query tensor."""
-    keys: Tensor
-    """(sequences, keys) int64: rows of the packed key tensor."""
-    whole: bool
-    """True if the group is the entire packed batch in order, so that a view replaces gathering."""
+    sequences: int
+    queries: slice
+    """Rows of the packed query tensor."""
+    keys: slice
+    """Rows of the packed key tensor."""
     visible: Tensor | None = None
     """(sequences, 1, queries, keys) bool: what may be attended to; None is everything (or the causal half)."""
 
@@ -51,6 +51,12 @@ class PackedLayout:
     output_groups: tuple[AttentionGroup, ...]
     """Groups for the last layer, which computes queries at ``outputs`` only."""
 
+    def mixes(self, config: ModelConfig) -> list[Mix]:
+        """The attention of each layer."""
+        inner: Mix = partial(mix_groups, groups=self.all_groups, causal=config.causal)
+        last: Mix = partial(mix_groups, groups=self.output_groups, causal=False)
+        return [inner] * (config.num_hidden_layers - 1) + [inner if config.causal else last]
+
     @classmethod
     def build(
         cls,
@@ -61,60 +67,59 @@ class PackedLayout:
     ) -> PackedLayout:
         """Lay out sequences of ``lengths``; ``outputs[i]`` are the wanted positions of sequence i.
 
+        Only neighbours share a group, so sequences are best sorted by length and number of outputs.
+
         ``turns[i]`` (length,) numbers the dialogue turn of each position for training on dialogues: a position
         then sees its own and earlier turns only (``_build_conversation_mask_optimized`` of the authors).
         """
-        starts = [0]
-        for length in lengths:
-            starts.append(starts[-1] + length)
-        spans = [torch.arange(length) for length in lengths]
-        rows = [span + start for span, start in zip(spans, starts, strict=False)]
-        wanted = [output.cpu() + start for output, start in zip(outputs, starts, strict=False)]
-        query_rows, offset = [], 0
-        for output in wanted:
-            query_rows.append(torch.arange(offset, offset + len(output)))
-            offset += len(output)
+        starts = accumulate(lengths, initial=0)
+        wanted = [output.cpu() for output in outputs]
+        output_turns = turns and [turn[output] for turn, output in zip(turns, wanted, strict=True)]
         return cls(
-            positions=torch.cat(spans).to(device),
-            all_groups=_group(rows, rows, device, turns, turns),
-            outputs=torch.cat(wanted).to(device),
-            output_groups=_group(
-                query_rows,
-                rows,
-                device,
-                turns and [turn[output.cpu()] for turn, output in zip(turns, outputs, strict=True)],
-                turns,
-            ),
+            positions=torch.cat([torch.arange(length) for length in lengths]).to(device),
+            all_groups=tuple(_groups(lengths, lengths, device, turns, turns)),
+            outputs=torch.cat([output + start for output, start in zip(wanted, starts, strict=False)]).to(device),
+            output_groups=tuple(_groups([len(output) for output in wanted], lengths, device, output_turns, turns)),
         )
 
 
-def _group(
-    queries: Sequence[Tensor],
-    keys: Sequence[Tensor],
+def _groups(
+    queries: Sequence[int],
+    keys: Sequence[int],
     device: torch.device,
     query_turns: Sequence[Tensor] | None,
     key_turns: Sequence[Tensor] | None,
-) -> tuple[AttentionGroup, ...]:
-    by_shape: dict[tuple[int, int], list[int]] = {}
-    for index, (query, key) in enumerate(zip(queries, keys, strict=True)):
-        if len(query):
-            by_shape.setdefault((len(query), len(key)), []).append(index)
-    whole = len(by_shape) == 1 and len(next(iter(by_shape.values()))) == len(keys)
-    groups = []
-    for members in by_shape.values():
+) -> Iterator[AttentionGroup]:
+    """Groups of sequences with these numbers of queries and keys; those without queries are in none."""
+    sequence = query = key = 0
+    for (query_count, key_count), members in groupby(zip(queries, keys, strict=True)):
+        count = len(list(members))
+        ends = query + count * query_count, key + count * key_count
         visible = None
         if query_turns is not None and key_turns is not None:
-            seen = [key_turns[i][None, :] <= query_turns[i][:, None] for i in members]
+            seen = [key_turns[i] <= query_turns[i][:, None] for i in range(sequence, sequence + count)]
             visible = torch.stack(seen)[:, None].to(device)
-        groups.append(
-            AttentionGroup(
-                torch.stack([queries[i] for i in members]).to(device),
-                torch.stack([keys[i] for i in members]).to(device),
-                whole,
-                visible,
-            )
-        )
-    return tuple(groups)
+        if query_count:
+            yield AttentionGroup(count, slice(query, ends[0]), slice(key, ends[1]), visible)
+        sequence += count
+        query, key = ends
+
+
+Mix = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Attention of packed queries (N, H, K) to keys and values (T, G, K): (N, H, K); may overwrite the queries."""
+
+
+def mix_groups(q: Tensor, k: Tensor, v: Tensor, *, groups: Sequence[AttentionGroup], causal: bool) -> Tensor:
+    """A ``Mix`` in which every sequence attends to itself."""
+
+    def attend(group: AttentionGroup) -> Tensor:
+        packed = (q[group.queries], k[group.keys], v[group.keys])
+        queries, keys, values = (rows.unflatten(0, (group.sequences, -1)).transpose(1, 2) for rows in packed)
+        mixed = attention(queries, keys, values, group.visible, causal, overwrite_q=True)
+        return mixed.transpose(1, 2).flatten(0, 1)
+
+    mixed = [attend(group) for group in groups]
+    return mixed[0] if len(mixed) == 1 else torch.cat(mixed or [q])
 
 
 class RMSNorm(nn.Module):
@@ -154,7 +159,6 @@ class Attention(nn.Module):
         size, bias = config.hidden_size, config.attention_bias
         self.heads, self.kv_heads = config.num_attention_heads, config.num_key_value_heads
         self.head_size = size // self.heads
-        self.causal = config.causal
         self.q_proj = Linear(size, self.heads * self.head_size, bias=bias)
         self.k_proj = Linear(size, self.kv_heads * self.head_size, bias=bias)
         self.v_proj = Linear(size, self.kv_heads * self.head_size, bias=bias)
@@ -168,28 +172,6 @@ class Attention(nn.Module):
         """Rotated keys and values (T, G, K) of normed ``x`` (T, D)."""
         k = rotate(self.k_proj(x).unflatten(-1, (self.kv_heads, self.head_size)), cos, sin)
         return k, self.v_proj(x).unflatten(-1, (self.kv_heads, self.head_size))
-
-    def mix(self, q: Tensor, k: Tensor, v: Tensor, groups: Sequence[AttentionGroup]) -> Tensor:
-        """Attention of queries (N, H, K) to all keys and values (T, G, K) of their sequence: (N, H, K).
-
-        May overwrite ``q``.
-        """
-        if len(groups) == 1 and groups[0].whole:
-            return self._attend(q, k, v, groups[0]).flatten(0, 1)
-        mixed = torch.empty_like(q)
-        for group in groups:
-            mixed = mixed.index_put((group.queries,), self._attend(q, k, v, group))
-        return mixed
-
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, group: AttentionGroup) -> Tensor:
-        """(sequences, queries, H, K) for one group of packed (rows, H, K) tensors."""
-        sequences = len(group.queries)
-        if group.whole:
-            q, k, v = (t.unflatten(0, (sequences, -1)).transpose(1, 2) for t in (q, k, v))
-        else:
-            q = q[group.queries].transpose(1, 2)
-            k, v = k[group.keys].transpose(1, 2), v[group.keys].transpose(1, 2)
-        return attention(q, k, v, group.visible, self.causal, overwrite_q=True).transpose(1, 2)
 
 
 class FeedForward(nn.Module):
@@ -222,31 +204,25 @@ class Layer(nn.Module):
         self,
         x: Tensor,
         rotary: tuple[Tensor, Tensor],
-        groups: Sequence[AttentionGroup],
+        mix: Mix,
         wanted: Tensor | None = None,
     ) -> Tensor:
+        """Output (T, D) of packed ``x`` (T, D), or (N, D) at the ``wanted`` rows; may take the input's place."""
         if wanted is None:
-            q, k, v = self.project(x, *rotary)
+            q, k, v = by_portions(self._project, x, *rotary, order=HEADS_FIRST)
         else:
             k, v = by_portions(self._keys_and_values, x, *rotary, order=HEADS_FIRST)
             x, table = x[wanted], (rotary[0][wanted], rotary[1][wanted])
             q = self.self_attn.queries(self.input_layernorm(x), *table)
-        mixed = self.self_attn.mix(q, k, v, groups)
+        mixed = mix(q, k, v)
         del q, k, v
-        return self.after_attention(x, mixed)
-
-    def project(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values (T, heads, K) of the layer's input (T, D)."""
-        q, k, v = by_portions(self._project, x, cos, sin, order=HEADS_FIRST)
-        return q, k, v
-
-    def after_attention(self, x: Tensor, mixed: Tensor) -> Tensor:
-        """The rest of the layer, from its input (N, D) and the mixed values of its heads (N, H, K).
-
-        The result may take the input's place in memory.
-        """
         (out,) = by_portions(self._after_attention, x, mixed, into=(x,))
         return out
+
+    def compile_rows(self) -> None:
+        """From now on run what treats every row alone, that is all but attention, through ``torch.compile``."""
+        for name in ("_project", "_keys_and_values", "_after_attention"):
+            setattr(self, name, torch.compile(getattr(self, name), dynamic=True))
 
     def _project(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, ...]:
         normed = self.input_layernorm(x)
@@ -299,33 +275,24 @@ def empty_ordered(shape: tuple[int, ...], order: tuple[int, ...] | None, like: T
     return torch.empty_permuted(shape, order, dtype=like.dtype, device=like.device)
 
 
-RunFirst = Callable[["Layer", Tensor, tuple[Tensor, Tensor]], Tensor]
-"""Another way to run the first layer: (layer, packed embeddings, rotary table) -> its output (T, D)."""
-
-
 def run_layers(
     layers: Sequence[nn.Module],
     norm: nn.Module,
     x: Tensor,
-    layout: PackedLayout,
+    positions: Tensor,
+    mixes: Sequence[Mix],
+    outputs: Tensor,
     config: ModelConfig,
-    run_first: RunFirst | None = None,
 ) -> Tensor:
-    """Hidden states (N, D) at ``layout.outputs`` of packed embeddings ``x`` (T, D).
+    """Hidden states (N, D) at the rows ``outputs`` (N,) of packed embeddings ``x`` (T, D) at ``positions`` (T,).
 
-    Nothing reads the last layer's other positions, so it computes keys and values everywhere but queries and
-    feed-forward only where output is wanted. A causal model computes all, for its attention kernel's sake.
+    ``mixes`` has the attention of each layer. Nothing reads the last layer's other positions, so it computes keys and
+    values everywhere but queries and feed-forward only where output is wanted. A causal model computes all, for its
+    attention kernel's sake.
     """
-    head_size = config.hidden_size // config.num_attention_heads
-    rotary = rotary_table(layout.positions, head_size, config.rope_theta, x.dtype)
-    middle = list(layers[:-1])
-    if run_first is not None and middle:
-        x = run_first(cast("Layer", middle.pop(0)), x, rotary)
-    for layer in middle:
-        x = layer(x, rotary, layout.all_groups)
-    if config.causal:
-        x = layers[-1](x, rotary, layout.all_groups)[layout.outputs]
-    else:
-        x = layers[-1](x, rotary, layout.output_groups, layout.outputs)
+    rotary = rotary_table(positions, config.hidden_size // config.num_attention_heads, config.rope_theta, x.dtype)
+    for layer, mix in zip(layers[:-1], mixes[:-1], strict=True):
+        x = layer(x, rotary, mix)
+    x = layers[-1](x, rotary, mixes[-1])[outputs] if config.causal else layers[-1](x, rotary, mixes[-1], outputs)
     hidden: Tensor = norm(x)
     return hidden

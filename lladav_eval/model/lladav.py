@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from lladav_eval.errors import SampleError
-from lladav_eval.model.cache import Part, SequenceStore, run_reusing, states_of
+from lladav_eval.model.cache import Part, SequenceStore, mix_stored, run_holding, states_of
 from lladav_eval.model.config import ModelConfig
 from lladav_eval.model.connector import build_projector, visual_tokens
 from lladav_eval.model.first_layer import FirstLayer
 from lladav_eval.model.flops import kept_flops, query_flops, reusing_flops, tile_flops
 from lladav_eval.model.kernels import Linear
-from lladav_eval.model.language import Layer, PackedLayout, RMSNorm, RunFirst, run_layers
+from lladav_eval.model.language import Layer, Mix, PackedLayout, RMSNorm, run_layers
 from lladav_eval.model.vision import VisionTower
 from lladav_eval.records import IMAGE_PLACEHOLDER_ID, Prompt, Query
 
@@ -91,9 +91,24 @@ class LladavModel(nn.Module):
         features: Tensor = self.model.mm_projector(self.model.vision_tower(tiles.to(self.device, self.dtype)))
         return features
 
-    def forward(self, embeddings: Tensor, layout: PackedLayout, run_first: RunFirst | None = None) -> Tensor:
-        """Final hidden states (N, D) at ``layout.outputs`` of packed embeddings (T, D), which may be overwritten."""
-        return run_layers(list(self.model.layers), self.model.norm, embeddings, layout, self.config, run_first)
+    def forward(self, embeddings: Tensor, layout: PackedLayout, mix_first: Mix | None = None) -> Tensor:
+        """Final hidden states (N, D) at ``layout.outputs`` of packed embeddings (T, D), which may be overwritten.
+
+        ``mix_first`` takes the place of the first layer's attention.
+        """
+        mixes = layout.mixes(self.config)
+        if mix_first is not None:
+            mixes[0] = mix_first
+        return self.run_layers(embeddings, layout.positions, mixes, layout.outputs)
+
+    def compile_layers(self) -> None:
+        """Run the transformer layers but for attention through ``torch.compile`` from now on."""
+        for layer in self.model.layers:
+            cast("Layer", layer).compile_rows()
+
+    def run_layers(self, x: Tensor, positions: Tensor, mixes: Sequence[Mix], outputs: Tensor) -> Tensor:
+        """The transformer with the attention of each layer given (language.run_layers)."""
+        return run_layers(list(self.model.layers), self.model.norm, x, positions, mixes, outputs, self.config)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits (N, V) in float32."""
@@ -180,15 +195,21 @@ class BoundPrompts:
         """Logits (n, V) at the asked positions of each query, all queries in one packed forward pass."""
         if queries and queries[0].reuse is not None:
             return self._reusing(queries)
+        order = sorted(range(len(queries)), key=lambda i: (len(queries[i].token_ids), len(queries[i].positions)))
+        logits = dict(zip(order, self._exact([queries[i] for i in order]), strict=True))
+        return [logits[i] for i in range(len(order))]
+
+    def _exact(self, queries: Sequence[Query]) -> list[Tensor]:
+        """The same in exact mode; neighbours with equally many positions attend together."""
         lengths, positions = [len(query.token_ids) for query in queries], [query.positions for query in queries]
-        run_first = self._first_layer(queries, lengths)
-        self._count(queries, lengths, run_first is not None)
+        mix_first = self._first_layer(queries, lengths)
+        self._count(queries, lengths, mix_first is not None)
         layout = PackedLayout.build(lengths, positions, self.model.device)
-        logits = self.model.logits(self.model(self.embed(queries), layout, run_first))
+        logits = self.model.logits(self.model(self.embed(queries), layout, mix_first))
         return list(logits.split_with_sizes([len(wanted) for wanted in positions]))
 
-    def _first_layer(self, queries: Sequence[Query], lengths: Sequence[int]) -> RunFirst | None:
-        """What runs the first layer if all queries hold their prompts unchanged (guidance masks them); else None."""
+    def _first_layer(self, queries: Sequence[Query], lengths: Sequence[int]) -> Mix | None:
+        """The first layer's attention if all queries hold their prompts unchanged (guidance masks them); else None."""
         names = [query.sample for query in queries]
         prompts = [self.token_ids[name] for name in names]
         if len(self.model.model.layers) < 2 or not self.first_layer.suits(
@@ -198,7 +219,7 @@ class BoundPrompts:
         if not all(torch.equal(query.token_ids[: len(ids)], ids) for query, ids in zip(queries, prompts, strict=True)):
             return None
         sequences = list(zip(names, [len(ids) for ids in prompts], lengths, strict=True))
-        return partial(self.first_layer.run, sequences)
+        return partial(self.first_layer.mix, sequences=sequences)
 
     def _count(self, queries: Sequence[Query], lengths: Sequence[int], first_layer: bool) -> None:
         config, vocabulary = self.model.config, self.model.lm_head.out_features
@@ -217,10 +238,18 @@ class BoundPrompts:
             self.flops[query.sample] += reusing_flops(
                 self.model.config, parts[-1].work(len(query.token_ids)), self.model.lm_head.out_features
             )
-        layers = cast("list[Layer]", list(self.model.model.layers))
-        hidden = run_reusing(layers, self.model.model.norm, self.embed(queries), parts, self.model.config)
+        hidden = self._run_parts(self.embed(queries), parts)
         logits = self.model.logits(hidden)
         return list(logits.split_with_sizes([len(query.positions) for query in queries]))
+
+    def _run_parts(self, x: Tensor, parts: Sequence[Part]) -> Tensor:
+        model = self.model.model
+        if any(len(part.held) for part in parts):
+            return run_holding(cast("list[Layer]", list(model.layers)), model.norm, x, parts, self.model.config)
+        count = len(model.layers)
+        mixes = [partial(mix_stored, parts=parts, layer=layer, last=layer == count - 1) for layer in range(count)]
+        positions, outputs = torch.cat([part.states for part in parts]), torch.cat([part.outputs for part in parts])
+        return self.model.run_layers(x, positions, mixes, outputs)
 
     def _store(self, query: Query) -> SequenceStore:
         """The store of the query's sequence; a sequence seen for the first time must be computed whole."""

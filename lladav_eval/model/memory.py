@@ -11,7 +11,6 @@ feed-forward, ``V`` vocabulary; all results are bytes.
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -153,15 +152,12 @@ def _layer_bytes(
         total, max(256, PORTION_BYTES.get(device, 1 << 26) // (size * element))
     )  # that pass through the linear parts together
     joined = 0 if rows == total else total
-    if params.cache is not None and joined and not params.cache.startswith("dllm"):
-        # The last layer alone runs at once: its input, the norm's steps, gathered rows, keys and values, rotation.
-        return total * (13 - element) * size * element + rotary
-    if params.cache is not None:  # everything at once
+    if params.cache is not None and params.cache.startswith("dllm"):  # everything at once
         # The embeddings, the layer's input, mixed values, input plus attention, and rotation's halves.
         held = 9 * size // 2
         feed_forward = held + 3 * size + 2 * inner  # normed twice, gathered rows
         attending = total * held
-        if params.cache.startswith("dllm") and device == "cpu" and element == 4:  # kernels.reproducible_attention
+        if device == "cpu" and element == 4:  # kernels.reproducible_attention
             short = max((length for length in lengths if length < LONG), default=0)
             attending += 5 * config.num_attention_heads * short**2
         return max(total * feed_forward, total * (held + 8 * size // element), attending) * element + rotary
@@ -172,11 +168,8 @@ def _layer_bytes(
     norm_and_rotation = max(7 * size // 2, 8 * size // element)
     projecting = total * inputs + joined * projections + rows * (norm_and_rotation + projections)
     attending = total * (inputs + size + projections)
-    # Sequences of different lengths attend group by group: the group's tensors are gathered, the mixed ones copied.
-    groups = Counter(lengths)
-    if len(groups) > 1:
-        largest = max(length * count for length, count in groups.items())
-        attending += total * size + largest * 2 * (size + keys)
+    if len(lengths if params.cache else set(lengths)) > 1:  # they attend one after another, and results are joined
+        attending += total * size
     # Mixed values too; input plus attention, its norm, gate and up.
     after = total * (inputs + size) + rows * max(2 * size + 2 * inner, size + 8 * size // element)
     return max(projecting, attending, after) * element + rotary

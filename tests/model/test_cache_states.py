@@ -191,7 +191,7 @@ def test_exact_decoding_never_touches_the_cache(model: LladavModel, monkeypatch:
 
     for name in ("_reusing", "_store"):
         monkeypatch.setattr(BoundPrompts, name, refuse)
-    for name in ("Part", "SequenceStore", "run_reusing", "reusing_flops"):
+    for name in ("Part", "SequenceStore", "mix_stored", "run_holding", "reusing_flops"):
         monkeypatch.setattr(f"lladav_eval.model.lladav.{name}", refuse)
     monkeypatch.setattr("lladav_eval.sampling.loop.Moment", refuse)
     bound = bind(model, [Asked.draw(1)])
