@@ -21,7 +21,9 @@ SHOWN = 5
 """How many ids an error names."""
 
 
-def read_predictions(path: Path, count: int, indices: Sequence[Any] | None = None) -> list[str]:
+def read_predictions(
+    path: Path, count: int, indices: Sequence[Any] | None = None, questions: Sequence[Any] | None = None
+) -> list[str]:
     """The answers in row order.
 
     Args:
@@ -29,13 +31,20 @@ def read_predictions(path: Path, count: int, indices: Sequence[Any] | None = Non
             before its filters), or VLMEvalKit's ``.xlsx`` with the columns ``index`` and ``prediction``.
         count: rows of the split.
         indices: the split's own ``index`` column, by which VLMEvalKit names rows where there is one.
+        questions: the split's ``question`` column, with which a table's own is compared where there is one.
 
     Raises:
-        UsageError: the file can't be read or is cut off, an answer is no text, or an id is missing, doubled or unknown.
+        UsageError: the file can't be read or is cut off, an answer is no text, an id is missing, doubled or unknown,
+            or an answer stands beside the question of another row.
     """
-    if path.suffix.lower() == ".xlsx":
-        return _in_order(_table(path, indices), count, path)
+    if is_table(path):
+        return _in_order(_table(path, indices, questions), count, path)
     return _in_order(((where, row, _answer(line, where)) for where, row, line in _lines(path)), count, path)
+
+
+def is_table(path: Path) -> bool:
+    """Whether the file is one of VLMEvalKit's tables."""
+    return path.suffix.lower() == ".xlsx"
 
 
 def read_replies(path: Path, count: int) -> dict[int, tuple[str, ...]]:
@@ -111,7 +120,9 @@ def _answer(line: Mapping[str, Any], where: str) -> str:
     raise UsageError(f"{where} has no 'prediction' (nor lmms-eval's 'resps'); it has: {', '.join(line) or 'nothing'}")
 
 
-def _table(path: Path, indices: Sequence[Any] | None) -> Iterator[tuple[str, int, str]]:
+def _table(
+    path: Path, indices: Sequence[Any] | None, questions: Sequence[Any] | None
+) -> Iterator[tuple[str, int, str]]:
     """The rows of VLMEvalKit's table."""
     import openpyxl  # slow to import
 
@@ -129,12 +140,28 @@ def _table(path: Path, indices: Sequence[Any] | None) -> Iterator[tuple[str, int
     if "index" not in header or "prediction" not in header:
         raise UsageError(f"{path}: the first row must name the columns 'index' and 'prediction', not {header!r:.200}")
     index, prediction = header.index("index"), header.index("prediction")
-    place = _places(indices)
+    asked = header.index("question") if "question" in header else None
+    place, known = _places(indices), [_words(question) for question in questions or ()]
+    rows_of = {question: row for row, question in enumerate(known)}
     for number, cells in enumerate(rows[1:], 2):
         where = f"{path}, row {number}"
         if all(cell is None for cell in cells):
             continue
-        yield where, place(cells[index], where), _cell(cells[prediction])
+        row = place(cells[index], where)
+        if asked is not None and row < len(known):
+            question = _words(cells[asked])
+            # Other wording is no sign of anything, the question of another row is.
+            if question != known[row] and question in rows_of:
+                raise UsageError(
+                    f"{where}: index {_cell(cells[index])} is row {row} of the split, but its question is that of row "
+                    f"{rows_of[question]}: the table counts rows in another order; give JSON lines with doc_id"
+                )
+        yield where, row, _cell(cells[prediction])
+
+
+def _words(question: Any) -> str:
+    """A question without differences in white space and case."""
+    return " ".join(_cell(question).split()).casefold()
 
 
 def _cell(value: Any) -> str:

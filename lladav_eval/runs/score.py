@@ -13,7 +13,7 @@ from lladav_eval.data.table import Table
 from lladav_eval.errors import TaskError, UsageError
 from lladav_eval.records import Score
 from lladav_eval.runs import manifest
-from lladav_eval.runs.predictions import read_predictions, read_replies
+from lladav_eval.runs.predictions import is_table, read_predictions, read_replies
 from lladav_eval.runs.tasks import read_task, resolve_tasks
 from lladav_eval.scoring.aggregate import Counts, count, interval
 from lladav_eval.scoring.judging import is_unsettled
@@ -72,6 +72,7 @@ class ScoreReport:
             "data_revision": self.revision,
             "commit": self.commit,
             "date": self.date,
+            "notes": list(self.notes),
         }
 
 
@@ -122,9 +123,11 @@ def score_predictions(
     if not predictions.is_file():
         raise UsageError(f"{predictions}: no such file of predictions")
     table = open_benchmark(asked, data_dir=data_dir, offline=offline)
-    rows = _rows(table, scorer, asked.where)
-    indices = [row["index"] for _, row in rows] if "index" in table.columns else None
-    answers = read_predictions(predictions, len(rows), indices)
+    rows = _rows(table, scorer, asked.where, ("index", "question") if is_table(predictions) else ())
+    indices, questions = (
+        [row[column] for _, row in rows] if rows and column in rows[0][1] else None for column in ("index", "question")
+    )
+    answers = read_predictions(predictions, len(rows), indices, questions)
     replies = read_replies(judge_replies, len(rows)) if judge_replies is not None else None
     scores, notes = _scores(scorer, rows, answers, protocol, replies, table)
     metrics, headline = _metrics(scorer, scores, protocol, table)
@@ -152,9 +155,11 @@ def open_benchmark(asked: Benchmark, *, data_dir: Path | None = None, offline: b
     return open_table(asked.dataset_path, asked.dataset_name, splits[-1], **where)
 
 
-def _rows(table: Table, scorer: Scorer, where: Mapping[str, Any]) -> list[tuple[int, dict[str, Any]]]:
+def _rows(
+    table: Table, scorer: Scorer, where: Mapping[str, Any], also: Sequence[str] = ()
+) -> list[tuple[int, dict[str, Any]]]:
     """(position in the table, text columns) of the task's rows. Raises TaskError for doubled ids or no rows."""
-    extra = (*scorer.optional, *((scorer.identity,) if scorer.identity else ()), "index")
+    extra = (*scorer.optional, *((scorer.identity,) if scorer.identity else ()), *also)
     columns = dict.fromkeys((*scorer.columns, *where, *(name for name in extra if name in table.columns)))
     rows = [
         (place, row)

@@ -1,19 +1,32 @@
 """Lettered multiple choice: text to one of the letters on offer, deterministically, or None.
 
-Readings are tried from the strictest to the loosest, and each must be unambiguous. A bare "A" inside a sentence is
-an article and a bare "I" a pronoun, so single letters count only at the start, after a cue, or in brackets.
+What a text states as its answer is read first, then the text as a whole; the first reading that finds letters decides,
+and where it finds several there is no answer. A bare "A" inside a sentence is an article and a bare "I" a pronoun, so
+single letters count only at the start, after a cue, or in brackets.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from lladav_eval.scoring.extract import after_cue, clean
+from lladav_eval.scoring.extract import clean, last_boxed, stated_answer
 
 _LISTED = re.compile(r"^\s*\(?([A-Z])[).:]\s*(\S.*)$", re.MULTILINE)
+_LABEL_SHAPED = re.compile(r"\W*[A-Za-z]\W*")
+_DENIED_BEFORE = re.compile(
+    r"(?:\b(?:not|never|neither|nor|except|than|cannot)|n't)\s+(?:be\s+)?(?:the\s+)?(?:option\s+|choice\s+|letter\s+)?\W*$",
+    re.IGNORECASE,
+)
+_DENIED_BEHIND = re.compile(
+    r"[\"'*)\].:]*\s*(?:(?:is|are|was|would be|must be|seems|looks)\s+(?:not|incorrect|wrong|false)"
+    r"|(?:is|are|was|ca)n't|cannot)\b",
+    re.IGNORECASE,
+)
+_LATEX = re.compile(r"\\(?:text|math|bf|rm)[a-z]*|\\f?box(?:ed)?|\\[()\[\]]|[${}]")
+"""What stands around a letter that is set as a formula."""
 
 
 def extract_choice(text: str, options: Mapping[str, str] | Sequence[str]) -> str | None:
@@ -29,72 +42,148 @@ def extract_choice(text: str, options: Mapping[str, str] | Sequence[str]) -> str
     >>> extract_choice("Because", "ABCD") is None
     True
     """
-    letters = "".join(letter.upper() for letter in options)
-    readings = _readings(letters)
-    whole = clean(text)
-    cued = after_cue(whole)
-    tail = whole if cued == whole else clean(cued)
-    for candidate in (whole,) if tail is whole else (tail, whole):
-        letter = _group(readings.leading.match(candidate)) or _only(readings.bracketed.findall(candidate))
-        if letter is not None:
-            return letter
-    if tail is not whole:
-        letter = _group(readings.cued.match(tail))
-        if letter is not None:
-            return letter
-    contents = options if isinstance(options, Mapping) else {}
-    return _only(readings.named.findall(whole)) or _content(tail, contents) or _content(whole, contents)
+    readings = _readings("".join(letter.upper() for letter in options))
+    contents = (
+        {letter.upper(): clean(content).casefold() for letter, content in options.items()}
+        if isinstance(options, Mapping)
+        else {}
+    )
+    stated, whole = stated_answer(text), clean(text)
+    if stated is None:
+        stated = last_boxed(text)
+    if stated is not None:
+        found = readings.of_statement(clean(stated), contents) or readings.at_start(whole, contents)
+    else:
+        found = readings.of_first_line(text, contents) or readings.of_text(whole, contents)
+    return found.pop() if len(found) == 1 else None
 
 
 @dataclass(frozen=True)
 class _Readings:
-    """The patterns for one set of letters."""
+    """Patterns for one set of letters, and the letters that they find in a text; none, one or, unclear, several."""
 
+    letters: str
     leading: re.Pattern[str]
-    """``B``, ``(B)``, ``[B]``, ``B.``, ``B) seven``, ``B: seven``; lower case too, but not the word "a"."""
+    """``B``, ``(B)``, ``[B]``, ``B.``, ``B) seven``, ``B: seven``, ``B - seven``; lower case too, not the word "a"."""
     cued: re.Pattern[str]
-    """Behind an answer cue also ``B because``, ``option B``; "A", "I" only before a word that can't be their noun."""
+    """Behind an answer cue also ``B because``, ``option B``; "A", "I" only before what can't be their noun."""
     bracketed: re.Pattern[str]
-    """``... therefore (B)``."""
+    """``... therefore (B)``, but not ``k[B]``."""
     named: re.Pattern[str]
     """``option B``, ``choice B``, ``the correct option is B``."""
+    further: re.Pattern[str]
+    """Behind a letter, another one joined to it: ``B, C``, ``B or (C)``, ``B/C``."""
+    label: re.Pattern[str]
+    """``(B)``, ``B.``, ``B)`` or ``B:`` in the middle of a text."""
+
+    def of_statement(self, text: str, contents: Mapping[str, str]) -> set[str]:
+        """Letters in what stands behind an answer cue."""
+        plain = clean(_LATEX.sub(" ", text))
+        return (
+            _with_content(text, contents)
+            or self.at_start(plain, contents)
+            or self._first(self.cued, plain, contents)
+            or self._anywhere(plain)
+        )
+
+    def of_first_line(self, text: str, contents: Mapping[str, str]) -> set[str]:
+        """The letter of the first line, if that is nothing but a label."""
+        line = clean(text.strip().split("\n", 1)[0])
+        return self.at_start(line, contents) if _LABEL_SHAPED.fullmatch(line) else set()
+
+    def of_text(self, text: str, contents: Mapping[str, str]) -> set[str]:
+        """Letters in a whole text."""
+        return _with_content(text, contents) or self.at_start(text, contents) or self._anywhere(text)
+
+    def at_start(self, text: str, contents: Mapping[str, str]) -> set[str]:
+        """The letter with which a text begins, as a label; all of them if it lists the options."""
+        return self._first(self.leading, text, contents)
+
+    def _first(self, pattern: re.Pattern[str], text: str, contents: Mapping[str, str]) -> set[str]:
+        match = pattern.match(text)
+        if match is None or _DENIED_BEHIND.match(text, match.end()):
+            return set()
+        letter, rest = _letter(match), text[match.end() :]
+        if contents.get(letter) and clean(rest.lstrip(" .:)-,")).casefold() == contents[letter]:
+            return {letter}
+        listed = all(re.search(rf"(?<!\S){each}[.):]", text) for each in self.letters) and len(self.letters) > 2
+        return set(self.letters) if listed else {letter, *self._joined(text, match)}
+
+    def _joined(self, text: str, match: re.Match[str]) -> set[str]:
+        """The letters behind the one that ``match`` found: joined to it, or as labels of the same kind."""
+        found: set[str] = set()
+        place = match.end(match.lastindex or 0)
+        while further := self.further.match(text, place):
+            found.add(_letter(further))
+            place = further.end(further.lastindex or 0)
+        label = self.label.match(text, match.end())
+        if label and _kind(label) == _kind(match):
+            found.add(_letter(label))
+        return found
+
+    def _anywhere(self, text: str) -> set[str]:
+        """The letter in brackets, if it is one; else those called an option."""
+        bracketed = self._affirmed(self.bracketed, text)
+        named = set() if len(bracketed) == 1 else self._affirmed(self.named, text)
+        return named or bracketed
+
+    def _affirmed(self, pattern: re.Pattern[str], text: str) -> set[str]:
+        return {
+            letter
+            for match in pattern.finditer(text)
+            if not _DENIED_BEFORE.search(text, max(0, match.start() - 40), match.start())
+            and not _DENIED_BEHIND.match(text, match.end())
+            for letter in (_letter(match), *self._joined(text, match))
+        }
 
 
 @lru_cache(maxsize=64)
 def _readings(letters: str) -> _Readings:
     among = re.escape(letters)
+    listing = re.escape(letters.replace("I", "")) or "(?!)"
     articles = "".join(letter for letter in letters if letter in "AI")
     plain = re.escape("".join(letter for letter in letters if letter not in "AI"))
     alternatives = [rf"([{plain}])\b(?!['-])"] if plain else []
     if articles:
-        alternatives.append(rf"([{articles}])\s+(?:because|since|as|for|due|and|is|which)\b")
+        because = r"\s+(?:because|since|as|for|due|and|or|is|which)\b"
+        alternatives.append(rf"([{articles}])(?=[!;]|\s*\([^()]*\)\W*$|{because})")
     return _Readings(
+        letters,
         leading=re.compile(
-            rf"[(\[]\s*([{among}])\s*[)\]]|([{among}])\s*(?:[.):]|,(?!\s*[{among}]\b)|$)", re.IGNORECASE | re.ASCII
+            rf"[(\[]\s*([{among}])\s*[)\]]"
+            rf"|([{among}])(?:\s*[):!;]|\s*\.(?![A-Za-z]\b)|\s+-\s|[\"']*\s*$)"
+            rf"|([{listing}])\s*,",
+            re.IGNORECASE | re.ASCII,
         ),
         cued=re.compile(rf"(?:(?:[Oo]ption|[Cc]hoice|[Ll]etter)\s+)?[\"'*(]*(?:{'|'.join(alternatives)})"),
-        bracketed=re.compile(rf"[(\[]\s*([{among}])\s*[)\]]"),
-        named=re.compile(rf"\b(?:[Oo]ption|[Cc]hoice|[Ll]etter)(?:\s+is)?[:\s]\s*[\"'*(]*([{among}])\b"),
+        bracketed=re.compile(rf"(?<![A-Za-z0-9_\])}}])[(\[]\s*([{among}])\s*[)\]]"),
+        named=re.compile(rf"\b(?:[Oo]ption|[Cc]hoice|[Ll]etter)s?(?:\s+is)?[:\s]\s*[\"'*(]*([{among}])\b[)\"'*]*"),
+        further=re.compile(
+            rf"[\"'*)\].:]*\s*(?:[,;/&+]\s*(?:(?:and|or)\s+)?|(?:and|or)\s+)(?:the\s+)?(?:[Oo]ption\s+|[Cc]hoice\s+)?"
+            rf"(?:[(\[]\s*([{among}{among.lower()}])\s*[)\]]|([{among}])(?=\s*[.):\],;/&]|\s*$|\s+(?:and|or|because|since)\b))"
+        ),
+        label=re.compile(rf"\s*(?:[(\[]\s*([{among}])\s*[)\]]|([{among}])[.):])(?!\w)", re.IGNORECASE),
     )
 
 
-def _group(match: re.Match[str] | None) -> str | None:
+def _letter(match: re.Match[str]) -> str:
     """The letter that a pattern found."""
-    return None if match is None else next(group for group in match.groups() if group is not None).upper()
+    return next(group for group in match.groups() if group is not None).upper()
 
 
-def _content(text: str, contents: Mapping[str, str]) -> str | None:
-    """The letter of the only option whose content is the whole answer."""
+def _kind(match: re.Match[str]) -> tuple[bool, str]:
+    """Whether a label begins with a bracket, and its last character."""
+    text = match.group().strip()
+    return text[0] in "([", text[-1]
+
+
+def _with_content(text: str, contents: Mapping[str, str]) -> set[str]:
+    """The letter of the only option whose content is the whole text, unless that looks like a label."""
     wanted = text.casefold()
-    if not wanted:
-        return None
-    return _only(letter.upper() for letter, content in contents.items() if clean(content).casefold() == wanted)
-
-
-def _only(found: Iterable[str]) -> str | None:
-    """The single distinct element, else None."""
-    distinct = set(found)
-    return distinct.pop() if len(distinct) == 1 else None
+    if not wanted or _LABEL_SHAPED.fullmatch(text):
+        return set()
+    found = {letter for letter, content in contents.items() if content == wanted}
+    return found if len(found) == 1 else set()
 
 
 def options_in(question: str, letters: str) -> dict[str, str] | None:

@@ -16,8 +16,12 @@ _FOLDED = {
     **dict.fromkeys(map(ord, "\u201c\u201d\u201e\u201f\u2033"), '"'),
     **dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff"), None),  # nothing to be seen
 }
-_ANSWER_CUE = re.compile(r"\b(?:final\s+)?answer\s*(?:is\b|:|=)\s*:?\s*", re.IGNORECASE)
-_WRAPPERS = ("**", "__", "*", "_", "`", '"', "'")
+_ANSWER_CUE = re.compile(r"(?<![^\W_])[*_`]*(?:final\s+)?answer[*_`]*\s*(?:is\b|:|=)\s*:?[\s*_`]*", re.IGNORECASE)
+_BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
+MAX_LENGTH = 200
+"""Longer texts are no final answers."""
+_EMPHASIS = ("**", "__", "`", "*", "_")
+_WRAPPERS = (*_EMPHASIS, '"', "'")
 
 
 def fold(text: str) -> str:
@@ -38,7 +42,10 @@ def clean(text: str) -> str:
     >>> clean('  **Yes.** ')
     'Yes'
     """
-    text = " ".join(fold(text).split())
+    return _unwrapped(" ".join(fold(text).split()))
+
+
+def _unwrapped(text: str) -> str:
     previous = None
     while text != previous:
         previous = text
@@ -50,16 +57,42 @@ def clean(text: str) -> str:
     return text
 
 
-def after_cue(text: str) -> str:
-    """What follows the last "answer is" or "answer:" of the text; the whole text if there is none.
+def stated_answer(text: str) -> str | None:
+    """The first line behind the last "answer is" or "answer:" of the text, cleaned; None if there is no such cue.
 
-    >>> after_cue("Seven and eight make 15. The answer is: B")
+    >>> stated_answer("Seven and eight make 15.\\n\\n**The answer is: B**\\n\\nI hope this helps.")
     'B'
     """
-    end = None
-    for match in _ANSWER_CUE.finditer(text):
-        end = match.end()
-    return text if end is None else text[end:]
+    text = _unwrapped(fold(text).strip())
+    cues = list(_ANSWER_CUE.finditer(text))
+    if not cues:
+        return None
+    cue = cues[-1]
+    line = text[cue.end() :].split("\n", 1)[0]
+    before = text[text.rfind("\n", 0, cue.start()) + 1 : cue.end()]
+    for mark in _EMPHASIS:
+        # Emphasis that begins before the answer ends in or behind it. A lone * or _ may also be part of a formula.
+        if (before if mark in ("**", "__", "`") else cue.group()).count(mark) % 2:
+            line = line.replace(mark, "", 1)
+        before = before.replace(mark, "")
+    return clean(line)
+
+
+def last_boxed(text: str) -> str | None:
+    """The content of the last \\boxed{...} whose braces close."""
+    for match in reversed(list(_BOXED.finditer(text))[-8:]):
+        depth = 1
+        for place in range(match.end(), min(len(text), match.end() + 2 * MAX_LENGTH)):
+            depth += {"{": 1, "}": -1}.get(text[place], 0)
+            if not depth:
+                return text[match.end() : place]
+    return None
+
+
+def final_text(text: str) -> str:
+    """The answer that a text states, or the whole text, cleaned."""
+    stated = stated_answer(text)
+    return clean(text) if stated is None else stated
 
 
 def is_empty(text: str) -> bool:

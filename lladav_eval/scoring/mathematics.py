@@ -10,16 +10,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from lladav_eval.scoring.extract import after_cue, clean, fold
+from lladav_eval.scoring.extract import MAX_LENGTH, clean, fold, last_boxed, stated_answer
 
-MAX_LENGTH = 200
-"""Longer texts are no final answers."""
 MAX_NAME = 12
 """What stands before "=" is a name (``f(x)``) up to this length."""
 MAX_GROWTH = 256
 """Limit on the product of all exponents of an expression; ``exp`` and a variable exponent count as 64 and 16."""
 _TOLERANCE = 1e-9
-_BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _UNIT = re.compile(
     r"(?<=[\d)}°π])\s*(?:\\?[%°$]|\^?\\circ|degrees?|(?:\\(?:text|mathrm)\s*\{)?\s*(?:square |sq\.? |cubic )?"
     r"(?:mm|cm|dm|km|m|in|ft|yd|mi|inch(?:es)?|f(?:oo|ee)t|met(?:re|er)s?|miles?|yards?|units?|kg|g|s|h|hours?|minutes?"
@@ -37,6 +34,10 @@ _QUOTIENT = frozenset(("/", "÷", "\\div"))
 _SILENT = re.compile(r"\\(?:left|right|displaystyle|,|;|!|:| )|\\[()\[\]]|\$|~")
 
 
+_SEVERAL = re.compile(r"(?<![a-z\\])(?:or|and)(?![a-z])", re.IGNORECASE)
+"""``x = 5 or x = 6`` is no single answer."""
+
+
 class _Unreadable(Exception):
     """The text is no expression of the kinds known here."""
 
@@ -48,26 +49,14 @@ def final_answer(text: str) -> str | None:
     >>> final_answer("So $x = 4$. The answer is: 4 cm.")
     '4 cm'
     """
-    boxed = _last_boxed(text)
+    boxed = last_boxed(text)
     if boxed is not None:
         return clean(boxed) or None
-    tail = after_cue(text)
-    if tail is not text and len(tail) < len(text):
-        lines = tail.strip().splitlines()
-        return (clean(lines[0]) or None) if lines else None
+    stated = stated_answer(text)
+    if stated is not None:
+        return stated or None
     whole = clean(text)
     return whole if 0 < len(whole) <= MAX_LENGTH else None
-
-
-def _last_boxed(text: str) -> str | None:
-    """The content of the last \\boxed{...} whose braces close."""
-    for match in reversed(list(_BOXED.finditer(text))[-8:]):
-        depth = 1
-        for place in range(match.end(), min(len(text), match.end() + 2 * MAX_LENGTH)):
-            depth += {"{": 1, "}": -1}.get(text[place], 0)
-            if not depth:
-                return text[match.end() : place]
-    return None
 
 
 def math_equal(answer: str, gold: str) -> bool:
@@ -86,6 +75,8 @@ def math_equal(answer: str, gold: str) -> bool:
         return False
     if len(first_parts) > 1:
         return _brackets(first) == _brackets(second) and all(map(math_equal, first_parts, second_parts))
+    if _SEVERAL.search(first) or _SEVERAL.search(second):
+        return False
     if "=" in first or "=" in second:
         return _same_equation(first, second)
     return _same_value(first, second)
@@ -201,6 +192,10 @@ class _Reader:
     def _peek(self) -> str:
         return self._tokens[self._place] if self.left() else ""
 
+    @property
+    def _before(self) -> str:
+        return self._tokens[self._place - 1] if self._place else ""
+
     def _take(self, expected: str = "") -> str:
         token = self._peek()
         if not token or (expected and token != expected):
@@ -233,9 +228,25 @@ class _Reader:
             elif self._peek() in _PRODUCT:
                 self._take()
                 value = value * self._signed()
+            elif self._before[-1].isdigit() and (self._peek()[0].isdigit() or self._peek() in _FRACTIONS):
+                value = self._side_by_side(value)
             else:
                 value = value * self._power()
         return value
+
+    def _side_by_side(self, value: Any) -> Any:
+        """A number behind a number: ``2 1/2`` is 2.5; else nothing but a fraction with letters or roots is a factor."""
+        whole = self._before.isdigit() and value == self._sympy.Integer(self._before)
+        latex = self._peek() in _FRACTIONS
+        fraction = self._power()
+        if not latex and self._peek() == "/":
+            self._take()
+            fraction = fraction / self._power()
+        if latex and not fraction.is_Rational:
+            return value * fraction
+        if not whole or not fraction.is_Rational or not 0 < fraction < 1:
+            raise _Unreadable
+        return value + fraction
 
     def _signed(self) -> Any:
         if self._peek() == "-":

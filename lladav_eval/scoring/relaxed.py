@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from lladav_eval.scoring.extract import after_cue, clean, fold
+from lladav_eval.scoring.extract import clean, final_text, fold
 
 TOLERANCE = 0.05
 _NUMBER = re.compile(r"[-+]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)\.?\d*|\.\d+)(?:[eE][-+]?\d+)?\s*%?", re.ASCII)
@@ -19,7 +19,7 @@ def extract_value(text: str) -> str | None:
     >>> extract_value("The answer is $1,200.")
     '1,200'
     """
-    return clean(after_cue(clean(text))).lstrip("$€£").strip() or None
+    return final_text(text).lstrip("$€£").strip() or None
 
 
 def to_number(text: str) -> float | None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
-from lladav_eval.scoring.extract import after_cue, clean
+from lladav_eval.scoring.extract import clean, stated_answer
+
+_FIRST = re.compile(r"\W*(yes|no)\b(?!\s*(?:/|\bor\b)\s*(?:yes|no)\b)", re.IGNORECASE)
+_ANYWHERE = re.compile(r"(?<!\bnot )(?<!\bnot a )\b(yes|no)\b", re.IGNORECASE)
 
 
 def extract_yes_no(text: str) -> str | None:
@@ -15,9 +18,10 @@ def extract_yes_no(text: str) -> str | None:
     >>> extract_yes_no("Not sure") is None
     True
     """
-    for candidate in (clean(after_cue(text)), clean(text)):
-        first = re.match(r"\W*(yes|no)\b", candidate, re.IGNORECASE)
+    whole = clean(text)
+    for candidate in (stated_answer(text), whole):
+        first = _FIRST.match(candidate or "")
         if first:
             return first.group(1).lower()
-    distinct = {word.lower() for word in re.findall(r"\b(yes|no)\b", text, re.IGNORECASE)}
+    distinct = {word.lower() for word in _ANYWHERE.findall(whole)}
     return distinct.pop() if len(distinct) == 1 else None

@@ -72,6 +72,7 @@ def test_the_last_line_is_the_result(call: Any) -> None:
         "empty": 1,
         "metrics": {"accuracy": 25.0, "accuracy_math": 25.0},
         "headline": "accuracy",
+        "notes": [],
     }
     assert json.loads(call("mmstar", STAR, ["A", "A", "", "Because"], "--json")[1])["metrics"]["accuracy"] == 50.0
 

@@ -105,6 +105,15 @@ def test_wrong_tables(tmp_path: Path, rows: list[list[Any]], message: str) -> No
         read_predictions(table(tmp_path / "a.xlsx", rows), 2, indices=[3, 7])
 
 
+def test_a_table_in_another_order_is_refused(tmp_path: Path) -> None:
+    rows = [["index", "question", "prediction"], [0, "Who?\n", "x"], [1, "When exactly?", "y"], [2, "Where?", "z"]]
+    file = table(tmp_path / "a.xlsx", rows)
+    assert read_predictions(file, 3, questions=["who?", "When?", "Where?"]) == ["x", "y", "z"]
+    assert read_predictions(file, 3) == ["x", "y", "z"]
+    with pytest.raises(UsageError, match=r"row 4: index 2 is row 2 .* that of row 1: the table"):
+        read_predictions(file, 3, questions=["Who?", "Where?", "When?"])
+
+
 def test_a_damaged_table_and_no_file(tmp_path: Path) -> None:
     file = tmp_path / "a.xlsx"
     file.write_bytes(b"PK\x03\x04 not really")

@@ -37,7 +37,7 @@ OPTIONS = {"A": "red", "B": "dark blue", "C": "a cat", "D": "7"}
         ("a", "A"),
         ("E", None),
         ("(E)", None),
-        ("(A) or (B)", "A"),
+        ("(A) or (B)", None),
         ("either (A) or (B)", None),
         ("option A or option B", None),
         ("I think so", None),

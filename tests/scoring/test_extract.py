@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lladav_eval.scoring.extract import after_cue, clean, is_empty
+from lladav_eval.scoring.extract import clean, final_text, is_empty, stated_answer
 
 
 @pytest.mark.parametrize(
@@ -24,18 +24,33 @@ def test_clean(text: str, cleaned: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "rest"),
+    ("text", "stated"),
     [
-        ("B", "B"),
+        ("B", None),
         ("The answer is B", "B"),
         ("Answer: 7", "7"),
         ("answer: 6. No, the final answer is: 7", "7"),
-        ("the answers vary", "the answers vary"),
-        ("The answer isn't here", "The answer isn't here"),
+        ("the answers vary", None),
+        ("The answer isn't here", None),
+        ("The answer is", ""),
+        ("Answer: 14\n\nBecause the bar says so.", "14"),
+        ("Reasons.\n\n**Answer: 14**", "14"),
+        ("**Answer:** 14", "14"),
+        ("**Answer**: 14", "14"),
+        ("__Answer: 14__ and more", "14 and more"),
+        ("The answer is **14** cm.", "14 cm"),
+        ("*Final answer: 14*", "14"),
+        ("`Answer: 14`", "14"),
+        ("**In short, the answer is 14**, as shown", "14, as shown"),
+        ('"The answer is 14."', "14"),
+        ("Answer：１４", "14"),
+        ("As 2*3 = 6, the answer is 6*x", "6*x"),
+        ("Answer:\n\n14", "14"),
     ],
 )
-def test_after_cue(text: str, rest: str) -> None:
-    assert after_cue(text) == rest
+def test_stated_answer(text: str, stated: str | None) -> None:
+    assert stated_answer(text) == stated
+    assert final_text(text) == (clean(text) if stated is None else stated)
 
 
 def test_is_empty() -> None:

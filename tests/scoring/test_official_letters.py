@@ -65,7 +65,11 @@ def test_what_each_script_reads(text: str, letters: tuple[str | None, ...]) -> N
         ("seedbench", ["B", "b", "(B)", "( b", "Because", "B. red"], ["[B]", "Answer: B", "The answer is B"]),
         ("ai2d", ["B", "b", "(B)", "B.", "B. dark blue", " B. A. C."], ["B) dark blue", "dark blue", "Answer: B"]),
         ("mlvu", ["B", "B)", "(B) dark blue", "B) not (C)", " B "], ["b", "B.", "B dark blue", "dark blue"]),
-        ("mvbench", ["B", "b", "(B)", "B.", "b) dark", "(B) dark blue", "xx(b)"], ["Answer: B", "dark blue", "[b]"]),
+        (
+            "mvbench",
+            ["B", "b", "(B)", "B.", "b) dark", "(B) dark blue", "xx(b)", "B\ndark"],
+            ["Answer: B", "dark blue", "[b]"],
+        ),
     ],
 )
 def test_what_counts_as_right(family: str, right: list[str], wrong: list[str]) -> None:

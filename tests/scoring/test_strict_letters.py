@@ -53,6 +53,46 @@ def test_articles_are_no_letters(text: str, letter: str | None) -> None:
     assert extract_choice(text, "ABCD") == letter
 
 
+STATED = (
+    "{}", "({})", "{}.", "**{}**", "{}\n\nThe picture shows it.", "**{}**\n\nThe picture shows it.", "Answer: {}",
+    "**Answer: {}**", "**Answer:** {}", "The answer is {}!", "Answer: {} (cat)", "Answer: {} - cat", "{}) cat",
+    "Answer: {}\n\nThe picture shows it.", "It is so.\n\n**Answer: {}**", "It is so.\n\n**Answer:** **{}**",
+    "Rate = k[H].\n\nAnswer: {}", "Consider (H). Answer: {} because it fits.", "So the answer is ({}), not (H).",
+    "({}) because (H) is wrong", "The answer is: **({})**.", "Option H is wrong. The answer is option {}.",
+)  # fmt: skip
+UNCLEAR = (
+    "Answer: {}, H", "The answer is {} or H.", "Answer: {} and H", "({}) or (H)", "It is not option {}",
+    "The answer is not ({}).", "({}) is incorrect", "option {} isn't right", "Answer: {}/H", "{}. H. G.",
+    "It can't be ({}).", "Either ({}) or (H).", "options {} and H", "Rate = k[{}]",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("letter", "ABI")
+@pytest.mark.parametrize("text", STATED)
+def test_every_letter_is_read_alike(text: str, letter: str) -> None:
+    assert extract_choice(text.format(letter), "ABCDEFGHIJ") == letter
+
+
+@pytest.mark.parametrize("letter", "ABI")
+@pytest.mark.parametrize("text", UNCLEAR)
+def test_several_letters_and_denied_ones_are_no_answer(text: str, letter: str) -> None:
+    assert extract_choice(text.format(letter), "ABCDEFGHIJ") is None
+
+
+def test_what_only_looks_like_a_label() -> None:
+    for text in ("I, as an AI language model, cannot", "i.e. the third", "e.g. cat", "A. cat\nB. dog\nC. bird\nD. ox"):
+        assert extract_choice(text, "ABCD" if text.startswith("A") else "ABCDEFGHIJ") is None
+
+
+def test_an_option_s_own_text_comes_first() -> None:
+    options = {"A": "(c)(a)(b)", "B": "A: 4.76%; B: 7.30%", "C": "$k[A]^1$", "D": "B"}
+    for letter in "ABC":
+        assert extract_choice(options[letter], options) == letter
+        assert extract_choice(f"The answer is {options[letter]}.", options) == letter
+    assert extract_choice("B", options) == "B"
+    assert extract_choice("D. B", options) == "D"
+
+
 def test_ten_letters_and_one() -> None:
     assert extract_choice("J", "ABCDEFGHIJ") == "J"
     assert extract_choice("I", "ABCDEFGHIJ") == "I"
@@ -76,6 +116,27 @@ def test_ten_letters_and_one() -> None:
 )
 def test_options_listed_in_a_question(question: str, found: dict[str, str] | None) -> None:
     assert options_in(question, "AB") == found
+
+
+def test_mathverse_reads_options_where_the_question_is_in_the_picture() -> None:
+    row = {
+        "question": "", "question_for_eval": "Find x.\nChoices:\nA:100°\nB:140°", "answer": "B",
+        "question_type": "multi-choice", "problem_version": "Vision Only", "sample_index": "1",
+    }  # fmt: skip
+    assert get_scorer("mathverse").score(row, "140°", "strict", 0).value == 1
+    assert get_scorer("mathverse").score({**row, "question_for_eval": None}, "140°", "strict", 0).status == "unparsed"
+
+
+def test_a_letter_set_as_a_formula() -> None:
+    for text in (
+        r"Answer: \( \text{B} \)",
+        "Answer: $B$",
+        r"\[ \text{Answer: B} \]",
+        r"so \boxed{B}",
+        r"\boxed{\text{Answer: } B}",
+    ):
+        assert extract_choice(text, "ABCD") == "B"
+    assert extract_choice("Choose (A).\nAnswer: none of them", "ABCD") is None
 
 
 def test_content_of_the_row_s_own_options_counts() -> None:

@@ -30,7 +30,7 @@ from lladav_eval.scoring.registry import get_scorer
         ("know", "yes", "no", None),
         ("maybe", "yes", None, None),
         ("y", "yes", None, None),
-        ("yes or no", "no", "yes", "yes"),
+        ("yes or no", "no", "yes", None),
         ("ｙｅｓ", "yes", None, "yes"),
     ],
 )

@@ -2,7 +2,8 @@
 
 Official sources: the evaluation script of the Robust Reading Competition, which compares lower-case text with
 collapsed white space but divides by the longer length *before* that; and the LLaDA-V authors' docvqa/utils.py, whose
-prompt asks for a reason and then "Answer: X" and which scores X. The authors score an answer without "Answer:" as the
+prompt asks for a reason and then "Answer: X" and which scores what stands behind the last colon: X, but of "10:30 AM"
+only "30 AM". The authors score an answer without "Answer:" as the
 text "None"; here such a text goes to the script as it is, so that answers to other prompts can be scored too, and
 ``anls_authors`` gives the authors' figure beside it.
 """
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from lladav_eval.errors import TaskError
 from lladav_eval.records import Score
 from lladav_eval.scoring.distance import levenshtein
-from lladav_eval.scoring.extract import after_cue, clean, is_empty
+from lladav_eval.scoring.extract import clean, final_text, is_empty
 from lladav_eval.scoring.registry import Scorer
 from lladav_eval.scoring.rows import Protocol, Row, empty, list_of, percent, verdict
 
@@ -47,7 +48,7 @@ def similarity(text: str, answers: Sequence[str], normalised_length: bool) -> fl
 
 
 def read_answer(text: str) -> str | None:
-    """What stands behind the last "Answer:", as the authors read it; None without that cue."""
+    """What stands behind the last colon, if there is an "Answer:", as the authors read it; None without that cue."""
     text = text.replace("*", "")
     place = text.rfind("Answer:")
     return None if place < 0 else text[place:].strip().split(":")[-1].strip().strip("., ")
@@ -61,8 +62,9 @@ def score(row: Row, prediction: str, protocol: Protocol, doc_id: int) -> Score:
     if is_empty(prediction):
         return empty({"authors": 0.0})
     if protocol == "strict":
-        text = clean(after_cue(clean(prediction)))
-        return verdict(similarity(text, answers, normalised_length=True), text or None)
+        text = final_text(prediction)
+        # A right answer may itself end in a full stop or hold a typographic dash.
+        return verdict(similarity(text, [*answers, *map(clean, answers)], normalised_length=True), text or None)
     read = read_answer(prediction)
     text = prediction if read is None else read
     value = similarity(text, answers, normalised_length=False)

@@ -2,7 +2,8 @@
 
 Official source: ZrrSkywalker/MathVerse, evaluation/extract_answer_s1.py and score_answer_s2.py, with the settings of
 the LLaDA-V authors' fork (last 30 words of the response): a judge extracts the answer, then judges whether it means
-the same as the right one, 0 or 1; it is asked again until it says one of them.
+the same as the right one, 0 or 1; it is asked again until it says one of them. The judge is shown the column
+``question``, as by the script, even where that is empty (vision-only); lmms-eval 0.7 shows ``question_for_eval``.
 """
 
 from __future__ import annotations
@@ -64,8 +65,9 @@ def score(row: Row, prediction: str, protocol: Protocol, doc_id: int) -> Score:
     details = {"version": text_of(row, "problem_version")}
     answer = text_of(row, "answer").strip()
     if text_of(row, "question_type") == "multi-choice":
-        question = text_of(row, "question")
-        listed = next((found for letters in _LETTERS if (found := options_in(question, letters))), None)
+        # The rows of the vision-only version show the question in the picture and keep its text apart.
+        texts = (text_of(row, "question"), str(row.get("question_for_eval") or ""))
+        listed = next((found for text in texts for letters in _LETTERS if (found := options_in(text, letters))), None)
         gold = gold_letter(row, listed or "ABCDE")
         if is_empty(prediction):
             return empty(details)
@@ -89,6 +91,7 @@ SCORERS = {
         score,
         aggregate,
         {"official": "accuracy", "strict": "accuracy"},
+        optional=("question_for_eval",),
         identity="sample_index",
         judge=Judge("gpt-4o", next_call, score_judged),
     )

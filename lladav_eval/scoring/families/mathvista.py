@@ -15,7 +15,7 @@ from lladav_eval.errors import TaskError
 from lladav_eval.records import Score
 from lladav_eval.scoring.choice import extract_choice
 from lladav_eval.scoring.distance import levenshtein
-from lladav_eval.scoring.extract import after_cue, clean, is_empty
+from lladav_eval.scoring.extract import final_text, is_empty
 from lladav_eval.scoring.judging import Judge, JudgeCall, prompt_template, unsettled
 from lladav_eval.scoring.registry import Scorer
 from lladav_eval.scoring.rows import (
@@ -130,7 +130,7 @@ def _strict(row: Row, text: str) -> str | None:
         options = lettered(choices)
         letter = extract_choice(text, options)
         return None if letter is None else options[letter]
-    tail = clean(after_cue(clean(text)))
+    tail = final_text(text)
     if answer_type == "list":
         lists = set(_LIST.findall(tail))
         return lists.pop() if len(lists) == 1 else None

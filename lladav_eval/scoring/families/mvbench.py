@@ -1,8 +1,9 @@
 """MVBench and its 20 subtasks.
 
-Official source: OpenGVLab/Ask-Anything, check_ans of video_chat2/mvbench.ipynb: the first word of the answer, in lower
-case and without full stops, must be part of the right option's label "(a)", or contain it. A first word without any
-letter would be part of every label; it is unparsed here. The score of the group is the mean over the subtasks.
+Official source: OpenGVLab/Ask-Anything, video_chat2/mvbench.ipynb: infer_mvbench keeps the first line of an answer;
+check_ans wants its first word, in lower case and without full stops, to be part of the right option's label "(a)", or
+to contain it. A first word without any letter would be part of every label; it is unparsed here. The score of the group
+is the mean over the subtasks.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def score(row: Row, prediction: str, protocol: Protocol, doc_id: int) -> Score:
     if protocol == "strict":
         letter = extract_choice(prediction, options)
         return verdict(letter == gold, letter)
-    word = prediction.strip().lower().split(" ")[0]
+    word = prediction.strip().split("\n")[0].lower().split(" ")[0]
     label = f"({gold.lower()})"
     if not any(character.isalnum() for character in word):
         return verdict(0, None)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from lladav_eval.errors import TaskError
 from lladav_eval.records import Score
-from lladav_eval.scoring.extract import after_cue, clean, is_empty
+from lladav_eval.scoring.extract import clean, final_text, is_empty
 from lladav_eval.scoring.registry import Scorer
 from lladav_eval.scoring.rows import Protocol, Row, empty, list_of, percent, percent_by, text_of, verdict
 
@@ -41,7 +41,7 @@ def score(row: Row, prediction: str, protocol: Protocol, doc_id: int) -> Score:
         said = _official(prediction, formulas)
         return verdict(any(_official(answer, formulas) in said for answer in answers), said, details)
     said = _strict(prediction, formulas)
-    tail = _strict(after_cue(prediction), formulas)
+    tail = _strict(final_text(prediction), formulas)
     wanted = {_strict(answer, formulas) for answer in answers}
     return verdict(said in wanted or tail in wanted, tail or said or None, details)
 

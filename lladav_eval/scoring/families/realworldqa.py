@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from lladav_eval.records import Score
 from lladav_eval.scoring.choice import extract_choice, options_in
 from lladav_eval.scoring.exact import exact_match, extract_exact
-from lladav_eval.scoring.extract import after_cue, is_empty
+from lladav_eval.scoring.extract import final_text, is_empty
 from lladav_eval.scoring.registry import Scorer
 from lladav_eval.scoring.rows import LETTERS, Protocol, Row, empty, percent, text_of, verdict
 
@@ -62,7 +62,7 @@ def _strict(question: str, gold: str, text: str) -> tuple[bool, str | None]:
         if gold in LETTERS:
             letter = extract_choice(text, "ABCD")
             return letter == gold, letter
-        return exact_match(after_cue(text), gold), extract_exact(after_cue(text))
+        return exact_match(final_text(text), gold), extract_exact(final_text(text))
     letter = extract_choice(text, listed)
     # One published row has the right option's text as its answer instead of its letter.
     return letter is not None and gold in (letter, listed[letter]), letter
