@@ -102,7 +102,9 @@ def run(
     ] = None,
     time_limit: Annotated[
         float | None,
-        typer.Option(min=0.001, help="Most seconds for a sample (and its batch); past them it has failed."),
+        typer.Option(
+            min=0.001, max=31_536_000, help="Most seconds for a sample (and its batch); past them it has failed."
+        ),
     ] = None,
 ) -> None:
     """Evaluate a model on tasks; print the table, leave a run directory."""
@@ -143,10 +145,13 @@ def _run(spec: RunSpec, out: Path | None, resume: bool, retry_failed: bool) -> N
     from rich.console import Console
 
     from lladav_eval.cli.engines import choose_engine, model_loader
+    from lladav_eval.errors import UsageError
     from lladav_eval.reports.table import markdown_table, notes, terminal_table
     from lladav_eval.runs.execute import execute
     from lladav_eval.runs.store import DEFAULT_ROOT, RunDirectory, run_id
 
+    if out == Path():
+        raise UsageError("--out is empty or the current directory: name a directory of the run's own")
     directory = RunDirectory(out if out is not None else DEFAULT_ROOT / run_id(spec))
     messages = Console(stderr=True)
 

@@ -177,11 +177,15 @@ def _store_keys_and_values(
     for part, store in zip(parts, stores, strict=True):
         more = _most_changed(layer, normed, part, store)
         chosen.append(more)
-        rows = torch.cat((part.fresh, more))
-        keys, values = (project(normed[rows]).unflatten(-1, heads) for project in (attention.k_proj, attention.v_proj))
-        positions = part.positions(rows)
-        store.keys[:, positions] = rotate(keys, rotary[0][rows], rotary[1][rows]).transpose(0, 1)
-        store.values[:, positions] = values.transpose(0, 1)
+        for rows in (part.fresh, more):  # two products, as in the authors' hook: ``least`` goes by their last bits
+            if not len(rows):
+                continue
+            keys, values = (
+                project(normed[rows]).unflatten(-1, heads) for project in (attention.k_proj, attention.v_proj)
+            )
+            positions = part.positions(rows)
+            store.keys[:, positions] = rotate(keys, rotary[0][rows], rotary[1][rows]).transpose(0, 1)
+            store.values[:, positions] = values.transpose(0, 1)
     return chosen
 
 

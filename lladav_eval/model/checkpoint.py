@@ -29,7 +29,8 @@ EMBEDDED = {"pocket": "pocket", "pocket-ar": "pocket-ar"}
 OFFICIAL = "GSAI-ML/LLaDA-V"
 OFFICIAL_SIZE = "16.9 GB"
 
-HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_NAME = re.compile(r"(?!.*(?:--|\.\.))[\w][\w.-]*(?<![.-])/[\w][\w.-]*(?<![.-])", re.ASCII)
+"""``owner/name`` by the hub's rules; ``./name`` is a path."""
 _HASHED = ("*.safetensors", "*.json", "*.jinja", "**/config.json")
 """A tower that config.json names may have its own config below the checkpoint."""
 _VOCABULARY_WEIGHTS = ("model.embed_tokens.weight", "lm_head.weight")

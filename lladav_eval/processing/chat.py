@@ -14,7 +14,7 @@ import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import AddedToken, Tokenizer
 
-from lladav_eval.errors import CheckpointError, one_line
+from lladav_eval.errors import CheckpointError, SampleError, one_line
 
 # ``conv_llava_llada`` in the authors' conversation.py.
 SYSTEM_MESSAGE = (
@@ -72,8 +72,18 @@ class ChatTokenizer:
         return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of ``text``; special tokens written out in it are recognised, none is added."""
-        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        """Token ids of ``text``; special tokens written out in it are recognised, none is added.
+
+        Raises:
+            SampleError: if the text has half of a surrogate pair, which stands for no character.
+        """
+        try:
+            return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        except TypeError:
+            half = next((character for character in text if "\ud800" <= character <= "\udfff"), None)
+            if half is None:
+                raise
+            raise SampleError(f"the text has half of a character, U+{ord(half):04X}: repair it in the data") from None
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
         """Text of ``ids`` without any clean-up of spaces; ids outside the vocabulary give nothing."""

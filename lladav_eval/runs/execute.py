@@ -13,13 +13,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lladav_eval.engine.ahead import Ahead
 from lladav_eval.engine.base import Engine, Finished, Item, StartEngine
 from lladav_eval.engine.local import LocalEngine
-from lladav_eval.errors import EnvironmentError_, EvalError, Interrupted, SettingError, TooManyFailures
+from lladav_eval.errors import (
+    EnvironmentError_,
+    EvalError,
+    Interrupted,
+    SettingError,
+    TaskError,
+    TooManyFailures,
+    UsageError,
+)
 from lladav_eval.records import DEFAULT_BATCH_SIZE, Answerer, RunSpec
 from lladav_eval.runs import manifest
 from lladav_eval.runs.journal import Journal, Record
@@ -27,7 +36,7 @@ from lladav_eval.runs.questions import Plan, build, plan_task
 from lladav_eval.runs.store import RunDirectory, read_json
 from lladav_eval.runs.tasks import load_tasks
 from lladav_eval.runs.verdicts import Ask, TaskVerdicts, metric_names
-from lladav_eval.scoring.registry import get_scorer
+from lladav_eval.scoring.registry import Scorer, get_scorer
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -89,8 +98,6 @@ def execute(
     directory.create()
     again = manifest.command(spec, directory.path, retry_failed)
     with directory.lock(), _stop_signals() as stopped:
-        if not resume:
-            directory.start_over()
         try:
             tasks = load_tasks(
                 spec.tasks, include_path, data_dir=None if spec.data is None else Path(spec.data), offline=spec.offline
@@ -99,6 +106,8 @@ def execute(
             for plan in plans:
                 _check(plan, spec, console)
             with engine(load_model, spec.batch_size or DEFAULT_BATCH_SIZE) as ready:
+                if not resume:  # not before all is known to be there that the new answers need
+                    directory.start_over()
                 run = _Run(spec, ready, directory, plans, retry_failed, again, ask, stopped)
                 return run.go(console)
         except KeyboardInterrupt:
@@ -120,6 +129,7 @@ def _check(plan: Plan, spec: RunSpec, console: Console | None) -> None:
         locate = import_module(f"lladav_eval.prompts.{family}").locate
         rows = (plan.task.eval_docs_no_media[index] for index in range(plan.count))
         check_layout(plan.name, rows, locate, plan.task.lmms_eval_specific_kwargs)
+    _check_rows(plan, get_scorer(family), spec.limit)
     if get_scorer(family).judge is not None and spec.judge is None and console is not None:
         console.print(
             f"note: {plan.name}: the official figure needs a judge and will stay empty; give --judge MODEL@URL",
@@ -127,6 +137,21 @@ def _check(plan: Plan, spec: RunSpec, console: Console | None) -> None:
             highlight=False,
             soft_wrap=True,
         )
+
+
+def _check_rows(plan: Plan, scorer: Scorer, limit: int | None) -> None:
+    """Scores empty answers: what is wrong with a row, or missing beside it, shows before anything is answered."""
+    scores = []
+    for place, row in enumerate(islice(plan.task.eval_docs_no_media, plan.count)):
+        try:
+            scores.append(scorer.score(row, "", "strict", place))
+        except TaskError as error:
+            raise TaskError(f"{plan.name}, row {place}: {error}") from None
+    try:
+        scorer.aggregate(scores)
+    except TaskError as error:
+        fix = "" if limit is None else f"; --limit {limit} leaves out what belongs together, give another number"
+        raise TaskError(f"{plan.name}: {error}{fix}") from None
 
 
 VIDEO_FAMILIES = ("mvbench", "mlvu", "videomme")
@@ -172,11 +197,12 @@ class _Run:
         self.depth = 2 * (spec.batch_size or DEFAULT_BATCH_SIZE)
         self.held = _Count()
         self.answered = _Count()
+        self.reason: str | None = None
+        """Of the last sample that failed in this session."""
 
     def go(self, console: Console | None) -> RunResult:
         """Answer, score, write; the manifest says how it ended."""
-        found = read_json(self.directory.manifest) if self.directory.manifest.exists() else None
-        previous = found if isinstance(found, dict) else None
+        previous = self._previous(console)
         record = manifest.begin(self.spec, self.engine, {plan.name: plan.facts() for plan in self.plans}, previous)
         self.directory.write_json(self.directory.manifest, record)
         status = "failed"
@@ -200,11 +226,25 @@ class _Run:
             with contextlib.suppress(EvalError):  # a full disk must not hide the first error
                 self.directory.write_json(self.directory.manifest, manifest.end(record, status))
 
+    def _previous(self, console: Console | None) -> dict[str, Any] | None:
+        """The manifest that lies in the directory; what is noteworthy about it is said."""
+        if not self.directory.manifest.exists():
+            return None
+        try:
+            found = read_json(self.directory.manifest)
+        except UsageError as error:
+            _warn(console, f"{error}; a new one is written, and answers in the journal are used")
+            return None
+        if not isinstance(found, dict) or not isinstance(found.get("sessions", []), list):
+            return None
+        other = manifest.differences(found, self.spec)
+        if other and self.directory.results.exists():
+            _warn(console, f"{self.directory.path} holds results of another run ({other}): they are replaced")
+        return found
+
     def _report_rejected(self, journal: Journal, console: Console | None) -> None:
-        if console is not None:
-            for line in journal.rejected:
-                text = f"journal line {line.number}: {line.reason}; set aside in {journal.rejected_path}"
-                console.print(f"warning: {text}", markup=False, highlight=False, soft_wrap=True)
+        for line in journal.rejected:
+            _warn(console, f"journal line {line.number}: {line.reason}; set aside in {journal.rejected_path}")
 
     def _answer_all(self, journal: Journal, progress: Progress) -> None:
         """Answer what the journal doesn't hold; the next questions are built beside the model."""
@@ -236,6 +276,7 @@ class _Run:
         journal.append([Record(item.task, item.doc_id, item.key, item.prompt, answer) for item, answer in group])
         for item, answer in group:
             self.answered.add(answer.status == "failed")
+            self.reason = answer.error or self.reason
             progress.advance(bars[item.task])
         if self.stopped.is_set():
             raise KeyboardInterrupt
@@ -245,7 +286,8 @@ class _Run:
         failed = self.held.failed + self.answered.failed
         if failed > self.allowed:
             raise TooManyFailures(
-                f"{failed} samples failed (allowed: {self.allowed} of {self.total}), the last in {task}; "
+                f"{failed} samples failed (allowed: {self.allowed} of {self.total}), the last in {task}"
+                f"{'' if self.reason is None else f' ({self.reason})'}; "
                 f"raise --max-failures or add --retry-failed, and resume with: {self.again}"
             )
 
@@ -264,6 +306,11 @@ class _Run:
         }
         self.directory.write_json(self.directory.results, results)
         return results
+
+
+def _warn(console: Console | None, text: str) -> None:
+    if console is not None:
+        console.print(f"warning: {text}", markup=False, highlight=False, soft_wrap=True)
 
 
 @contextlib.contextmanager

@@ -121,6 +121,27 @@ def begin(
     return cleaned
 
 
+def differences(manifest: Mapping[str, Any], spec: RunSpec) -> str:
+    """What the run of a manifest was asked for in another way than ``spec`` asks, in words; "" for nothing."""
+    before, asked = manifest.get("spec"), redact_all(asdict(spec))
+    if not isinstance(before, Mapping):
+        return ""
+    shown = {"tasks": "task", "model": "model", "limit": "limit", "gen": "gen", "protocol": "protocol", "seed": "seed"}
+    named = [
+        f"{option} {_shown(before[name])}"
+        for name, option in shown.items()
+        if name in before and before[name] != asked[name]
+    ]
+    return ", ".join(named)
+
+
+def _shown(value: Any) -> str:
+    """A setting as the command line has it."""
+    if not isinstance(value, list):
+        return str(value)
+    return ",".join("=".join(map(str, item)) if isinstance(item, list) else str(item) for item in value) or "none"
+
+
 def end(manifest: dict[str, Any], status: str) -> dict[str, Any]:
     """The same manifest with its last session closed."""
     *earlier, last = manifest["sessions"]

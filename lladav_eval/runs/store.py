@@ -122,7 +122,7 @@ class RunDirectory:
     def start_over(self) -> None:
         """Put the answers given so far aside as ``journal.previous.jsonl`` and remove the old results."""
         try:
-            if self.journal.exists():
+            if self.journal.exists() and self.journal.stat().st_size:  # an empty one must not replace answers
                 self.journal.replace(self.path / "journal.previous.jsonl")
             for path in (self.samples, self.results, self.table):
                 path.unlink(missing_ok=True)
@@ -150,10 +150,12 @@ class RunDirectory:
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
-        except OSError as error:
+        except BaseException as error:
             with contextlib.suppress(OSError):  # gives the room back
                 temporary.unlink(missing_ok=True)
-            raise _unwritable(path, error) from error
+            if isinstance(error, OSError):
+                raise _unwritable(path, error) from error
+            raise
 
 
 def _unwritable(path: Path, error: OSError) -> EnvironmentError_:

@@ -57,7 +57,9 @@ def judge(plan: Plan, record: Record, protocol: str = "strict", ask: Ask | None 
         if found.get("needs_judge") is True and ask is not None:
             found = _judged(plan, record, ask)
         return _verdict(record, found, metric_names(plan), protocol)
-    except EvalError:  # the table is wrong, or the judge can't be reached: not this sample's fault
+    except TaskError as error:  # the table is wrong, or the judge can't be reached: not this sample's fault
+        raise TaskError(f"{plan.name}, row {record.doc_id}: {error}") from None
+    except EvalError:
         raise
     except Exception as error:  # functions of the task
         reason = f"scoring failed: {type(error).__name__}: {one_line(error)}"

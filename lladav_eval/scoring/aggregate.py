@@ -103,18 +103,36 @@ def summarise(
     if known and scale == "fraction" and any(not 0 <= value <= 1 for value in values):
         wrong = next(value for value in values if not 0 <= value <= 1)
         raise _outside(metric, wrong)
-    own = _aggregated(metric, aggregate, list(items)) if items else 0.0
     mean = math.fsum(values) / len(values) if values else 0.0
     factor = 100.0 if scale == "fraction" else 1.0
-    if known and any(math.isclose(own, unit * mean, rel_tol=1e-6, abs_tol=1e-9) for unit in (1, factor)):
+    own = _without_failed(metric, aggregate, items, failed)
+    if (
+        known
+        and own is not None
+        and any(math.isclose(own, unit * mean, rel_tol=1e-6, abs_tol=1e-9) for unit in (1, factor))
+    ):
         every = [*values, *[0.0] * failed]
         low, high, method = interval(every)
         return MetricSummary(factor * math.fsum(every) / len(every), factor * low, factor * high, method)
-    if failed:
+    if failed or own is None:
         own = _aggregated(metric, aggregate, [*items, *empty_items()])
     if scale == "fraction" and not 0 <= own <= 1:
         raise _outside(metric, own)
     return MetricSummary(factor * own, None, None, None)
+
+
+def _without_failed(
+    metric: str, aggregate: Callable[[list[Any]], Any], items: Sequence[Any], failed: int
+) -> float | None:
+    """The figure of the samples that didn't fail; None if there is none without the others (MME needs pairs)."""
+    if not items:
+        return 0.0
+    try:
+        return _aggregated(metric, aggregate, list(items))
+    except TaskError:
+        if not failed:
+            raise
+    return None
 
 
 def _aggregated(metric: str, aggregate: Callable[[list[Any]], Any], items: list[Any]) -> float:

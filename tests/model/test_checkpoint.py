@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lladav_eval.errors import CheckpointError, EnvironmentError_
-from lladav_eval.model.checkpoint import checkpoint_hash, find_checkpoint, load_model
+from lladav_eval.model.checkpoint import HUB_NAME, checkpoint_hash, find_checkpoint, load_model
 from lladav_eval.model.config import ModelConfig, parse_config, read_config
 from lladav_eval.model.lladav import LladavModel
 from lladav_eval.model.official import OFFICIAL_FIELDS
@@ -198,6 +198,12 @@ def test_hash_follows_content_not_place(checkpoint: Path, tmp_path_factory: pyte
 def test_names_that_mean_nothing_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no such directory"):
         find_checkpoint("nowhere at all")
+    for path in ("./nope", "../nope", "a/..", "a--b/c", "a/b."):
+        with pytest.raises(CheckpointError, match="no such directory"):
+            find_checkpoint(path)
+        assert not HUB_NAME.fullmatch(path)
+    assert HUB_NAME.fullmatch("GSAI-ML/LLaDA-V")
+    assert HUB_NAME.fullmatch("a_1/b.c-d")
     file = tmp_path / "file"
     file.write_text("")
     with pytest.raises(CheckpointError, match="is a file"):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from toy_processing import SPECIAL, TEMPLATE, write_tokenizer
 
-from lladav_eval.errors import CheckpointError
+from lladav_eval.errors import CheckpointError, SampleError
 from lladav_eval.processing.chat import SYSTEM_MESSAGE, ChatTokenizer
 
 
@@ -136,3 +136,8 @@ def test_import_is_light() -> None:
     check = "import sys, lladav_eval.processing.chat; print([m for m in ('torch', 'transformers') if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_half_a_character_is_one_sample_s_failure(toy_tokenizer: ChatTokenizer) -> None:
+    with pytest.raises(SampleError, match=r"half of a character, U\+D800"):
+        toy_tokenizer.encode("bad \ud800 one")

@@ -239,3 +239,35 @@ def test_recorded_answers_go_through_the_whole_run_loop(pope: Path, tmp_path: Pa
     assert {row["status"] for row in rows[:3]} == {"scored"}
     assert rows[3]["status"] == "failed"
     assert "3" in rows[3]["error"]
+
+
+@pytest.fixture
+def mme(tmp_path: Path) -> Path:
+    rows = [
+        {"question_id": f"code_reasoning/{i // 2}.png", "question": "Is it code?", "answer": answer}
+        | {"category": "code_reasoning", "image": {"path": "picture.png"}}
+        for i, answer in enumerate(("Yes", "No", "Yes", "No"))
+    ]
+    return write_rows(tmp_path / "data", "lmms-lab-encoder/MME", "test", rows)
+
+
+def test_a_failed_sample_counts_as_wrong_where_the_figure_needs_pairs(mme: Path, tmp_path: Path) -> None:
+    (mme / "lmms-lab-encoder" / "MME" / "broken.png").write_bytes(b"x")
+    table = next(mme.rglob("test.jsonl"))
+    table.write_text(table.read_text().replace("picture.png", "broken.png", 1))
+    result = run("lladav_mme", mme, Says(["Yes", "No", "Yes", "No"]), tmp_path / "run")
+    task = result.results["tasks"]["lladav_mme"]
+    assert (task["failed"], task["scored"]) == (1, 3)
+    assert task["metrics"]["strict"]["value"] == 75 + 50
+
+
+def test_what_is_wrong_with_rows_shows_before_anything_is_answered(mme: Path, tmp_path: Path) -> None:
+    model = Says(["Yes"] * 4)
+    spec = RunSpec(("lladav_mme",), "says", data=str(mme), limit=3)
+    with pytest.raises(TaskError, match=r"lladav_mme: MME asks two questions a picture; .*--limit 3 leaves out what"):
+        execute(spec, lambda: model, RunDirectory(tmp_path / "run"))
+    table = next(mme.rglob("test.jsonl"))
+    table.write_text(table.read_text().replace('"No"', "null", 1))
+    with pytest.raises(TaskError, match=r"lladav_mme, row 1: the column 'answer' must be text"):
+        run("lladav_mme", mme, model, tmp_path / "run")
+    assert model.asked == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 import toy
+from rich.console import Console
 
 from lladav_eval.errors import Interrupted, SettingError, TaskError, TooManyFailures, UsageError
 from lladav_eval.records import Generation, Question, RunSpec
@@ -340,3 +342,46 @@ def test_sigterm_ends_with_130_and_the_command_that_resumes(tmp_path: Path, task
     assert process.returncode == 130, said
     assert "error: interrupted after 6 of 20 samples; resume with: lladav-eval run --task" in said
     assert "Traceback" not in said
+
+
+def test_a_command_that_fails_early_leaves_the_finished_run_alone(tmp_path: Path, tasks: Path) -> None:
+    out = tmp_path / "run"
+    go(out, toy.ToyModel())
+    before = without_timings(out)
+
+    def no_model() -> toy.ToyModel:
+        raise SettingError("there is no such device")
+
+    for spec, load in ((SPEC, no_model), (replace(SPEC, protocol="official"), toy.ToyModel)):
+        with pytest.raises(SettingError):
+            execute(spec, load, RunDirectory(out), resume=False)
+        assert without_timings(out) == before
+
+
+def test_an_empty_journal_never_replaces_answers_set_aside(tmp_path: Path, tasks: Path) -> None:
+    out = tmp_path / "run"
+    go(out, toy.ToyModel())
+    failing = replace(SPEC, max_failures="0")
+    for _ in range(2):
+        RunDirectory(out).start_over()
+        (out / "journal.jsonl").touch()
+    assert len(lines(out / "journal.previous.jsonl")) == 20
+    assert go(out, toy.ToyModel(), failing).failed == 0
+
+
+def test_a_damaged_manifest_and_results_of_another_run_are_said_and_replaced(tmp_path: Path, tasks: Path) -> None:
+    out, said = tmp_path / "run", Console(file=io.StringIO(), width=500)
+    go(out, toy.ToyModel())
+    (out / "manifest.json").write_text('{"spec":')
+    again = toy.ToyModel()
+    go(out, again, console=said)
+    assert again.asked == []
+    assert "manifest.json is not valid JSON" in said.file.getvalue()  # type: ignore[attr-defined]
+    assert json.loads((out / "manifest.json").read_text())["sessions"][-1]["status"] == "complete"
+    go(out, again, replace(SPEC, limit=2, gen=(("steps", "2"),)), console=said)
+    assert "holds results of another run (limit None, gen none): they are replaced" in said.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_the_reason_of_the_last_failure_stands_in_the_error(tmp_path: Path, tasks: Path) -> None:
+    with pytest.raises(TooManyFailures, match=r"the last in lladav_toy_a \(the logits are not finite\)"):
+        go(tmp_path / "run", toy.ToyModel(fail=frozenset([1])), replace(SPEC, max_failures="0"))
