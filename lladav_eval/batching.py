@@ -15,6 +15,12 @@ from lladav_eval.records import Generation
 Item = TypeVar("Item")
 
 OUT_OF_MEMORY = "out of memory with this sample alone; use fewer frames or a device with more memory"
+_WORDED = (
+    "can't allocate memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
 _CLEAR_REFS, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
 
@@ -55,8 +61,8 @@ def release_memory(device: torch.device) -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """CUDA has its own error class; the CPU allocator only words it."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    """torch has a class for its CUDA allocator's errors; other allocators, and CUDA's libraries, only word theirs."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in str(error) for text in _WORDED)
 
 
 def watch_memory(device: torch.device) -> None:

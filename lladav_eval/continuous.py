@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -57,19 +57,25 @@ class Done:
     error: str | None = None
 
 
+Holds = Callable[[Sequence[Prompt]], bool]
+"""Whether memory holds a batch of these prompts."""
+
+
 class Batch:
-    """Samples of equal settings under way on a model, at most ``width`` at a time."""
+    """Samples of equal settings under way on a model: at most ``width`` at a time, no more than memory ``holds``."""
 
     def __init__(
         self,
         model: LladavModel,
         params: SamplingParams,
         width: int,
+        holds: Holds | None = None,
         *,
         trace: bool = False,
         time_limit: float | None = None,
     ) -> None:
         self.width = width
+        self._holds = holds
         self._model = model
         self._params = params
         self._time_limit = time_limit
@@ -93,8 +99,9 @@ class Batch:
 
     def _admit(self) -> list[Done]:
         """Let in what there is room for, all media encoded together; gives the samples that can't be answered."""
-        room = max(0, self.width - len(self._running))
-        joining = [self._waiting.popleft() for _ in range(min(room, len(self._waiting)))]
+        joining: list[Job] = []
+        while self._waiting and self._has_room(joining):
+            joining.append(self._waiting.popleft())
         refused = []
         for job in list(joining):
             try:
@@ -116,6 +123,13 @@ class Batch:
         self.width = max(1, len(self._running) + len(joining) // 2)
         self._waiting.extendleft(reversed(joining))
         return refused
+
+    def _has_room(self, joining: Sequence[Job]) -> bool:
+        """Whether the first that waits may join beside ``joining``; one alone always may."""
+        there = [*(job.prompt for job, _ in self._running.values()), *(job.prompt for job in joining)]
+        if len(there) >= self.width:
+            return False
+        return not there or self._holds is None or self._holds([*there, self._waiting[0].prompt])
 
     def _bind(self, joining: list[Job]) -> list[Done]:
         began = time.perf_counter()

@@ -39,6 +39,8 @@ def load(
     """
     target = choose_device(device)
     precision = choose_dtype(dtype, target)
+    if target.type == "cuda":
+        _set_up_cuda()
     directory = find_checkpoint(str(name_or_dir), offline)
     config = read_config(directory)
     tokenizer = ChatTokenizer.from_dir(directory)
@@ -46,6 +48,17 @@ def load(
     if compile_layers:
         model.compile_layers()
     return LladaV(model, tokenizer, directory, str(name_or_dir))
+
+
+def _set_up_cuda() -> None:
+    """Settings of torch for the whole process.
+
+    cuDNN's attention, torch's first choice on Hopper, makes a plan for every new pair of lengths, and lengths change
+    with every batch and step here; flash attention doesn't. And float32 means float32, also in the patch embedding.
+    """
+    torch.backends.cuda.enable_cudnn_sdp(False)
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
 
 
 def choose_device(name: str | None) -> torch.device:

@@ -21,12 +21,12 @@ from pathlib import Path
 import torch
 
 from lladav_eval.batching import answer_in_halves, peak_memory, watch_memory
-from lladav_eval.continuous import Batch, Done, Job, too_long
+from lladav_eval.continuous import Batch, Done, Holds, Job, too_long
 from lladav_eval.errors import SampleError, SettingError
 from lladav_eval.model.checkpoint import checkpoint_hash
 from lladav_eval.model.config import ModelConfig
 from lladav_eval.model.lladav import BoundPrompts, LladavModel
-from lladav_eval.model.memory import PromptSize, batch_that_fits, free_bytes
+from lladav_eval.model.memory import USABLE, PromptSize, batch_bytes, free_bytes
 from lladav_eval.processing.chat import ChatTokenizer
 from lladav_eval.processing.prompt import prepare, stop_strings
 from lladav_eval.records import (
@@ -87,7 +87,7 @@ class LladaV:
         trace: bool = False,
         time_limit: float | None = None,
     ) -> list[Generation]:
-        """Answer requests, in order. The answers don't depend on ``batch_size`` (exactly so in float32).
+        """Answer requests, in order. The answers don't depend on ``batch_size`` (exactly so in float32 on a CPU).
 
         Args:
             requests: text with images or a video.
@@ -125,7 +125,8 @@ class LladaV:
         follow each other with equal settings share batches, in which a new one takes the place of a finished one.
         ``batch_size`` None fills the device's memory. The rest is as in ``generate``.
         """
-        ahead = _Ahead(self, asked, 2 * (batch_size or DEFAULT_BATCH_SIZE))
+        most = DEFAULT_BATCH_SIZE if self.model.device.type == "cpu" else MOST_AT_ONCE
+        ahead = _Ahead(self, asked, 2 * (batch_size or most))
         with ahead:
             for params, group in groupby(ahead, key=lambda item: item[1].params):
                 self._check(params)
@@ -201,8 +202,9 @@ class LladaV:
         ready = jobs()
         first = next(ready, None)
         if first is not None:
-            width = batch_size or self._width(first.prompt, params)
-            batch = Batch(self.model, params, width, trace=trace, time_limit=time_limit)
+            holds = None if batch_size else self._holds(params)
+            width = batch_size or (DEFAULT_BATCH_SIZE if holds is None else MOST_AT_ONCE)
+            batch = Batch(self.model, params, width, holds, trace=trace, time_limit=time_limit)
             for left in batch.run(chain([first], ready)):
                 answers = [(done.index, self._generation(done, params, media_seconds.pop(done.index))) for done in left]
                 yield refused + answers
@@ -210,14 +212,18 @@ class LladaV:
         if refused:
             yield refused
 
-    def _width(self, prompt: Prompt, params: SamplingParams) -> int:
-        """Samples like this one that fill the device's memory; the default where that isn't known."""
+    def _holds(self, params: SamplingParams) -> Holds | None:
+        """Whether the device's memory holds a batch of these prompts; None where its size isn't known."""
         free = free_bytes(self.model.device)
         if free is None:
-            return DEFAULT_BATCH_SIZE
-        vocabulary, size = self.model.lm_head.out_features, PromptSize.of(prompt, self.config)
-        fitting = batch_that_fits(self.config, vocabulary, size, params, self.model.dtype, free, most=MOST_AT_ONCE)
-        return max(1, fitting)
+            return None
+        config, vocabulary, dtype = self.config, self.model.lm_head.out_features, self.model.dtype
+
+        def holds(prompts: Sequence[Prompt]) -> bool:
+            sizes = [PromptSize.of(prompt, config) for prompt in prompts]
+            return batch_bytes(config, vocabulary, sizes, params, dtype, self.model.device.type) <= USABLE * free
+
+        return holds
 
     def _decode(
         self, items: Iterator[tuple[int, Prepared]], params: SamplingParams, batch_size: int

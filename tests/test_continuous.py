@@ -12,6 +12,7 @@ from tiny_checkpoint import write_checkpoint
 
 import lladav_eval
 from lladav_eval import Generation, LladaV, Request, SamplingParams
+from lladav_eval.batching import is_out_of_memory
 from lladav_eval.continuous import Batch, Done, Job
 from lladav_eval.errors import past_time
 from lladav_eval.model.lladav import BoundPrompts, LladavModel
@@ -100,6 +101,45 @@ def test_out_of_memory_while_encoding(
     monkeypatch.setattr(LladavModel, "encode_visuals", limited)
     assert ids(model.generate(requests(), MODES[mode], batch_size=4)) == alone
     assert max(sizes) == 2
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_no_more_samples_than_memory_holds(
+    model: LladaV, monkeypatch: pytest.MonkeyPatch, sizes: list[int], mode: str
+) -> None:
+    """Prompts of different lengths, and room for so many tokens; one too long for it is tried alone."""
+    alone = ids(model.generate(requests(), MODES[mode], batch_size=1))
+    lengths = [len(model._prepare(request, PARAMS).prompt.token_ids) for request in requests()]  # type: ignore[union-attr]
+    room, seen = lengths[0] + lengths[1], []
+
+    def holds(prompts: Sequence[Prompt]) -> bool:
+        seen.append(sum(len(prompt.token_ids) for prompt in prompts))
+        return seen[-1] <= room
+
+    monkeypatch.setattr(LladaV, "_holds", lambda self, params: holds)
+    sizes.clear()
+    assert ids(model.generate(requests(), MODES[mode], batch_size=None)) == alone
+    assert max(sizes) == 2
+    assert max(seen) > room
+    room = 1
+    sizes.clear()
+    assert ids(model.generate(requests(3), MODES[mode], batch_size=None)) == alone[:3]
+    assert max(sizes) == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."),
+        MemoryError(),
+    ],
+)
+def test_what_counts_as_out_of_memory(error: Exception) -> None:
+    assert is_out_of_memory(error)
+    assert not is_out_of_memory(RuntimeError("CUDA error: device-side assert triggered"))
 
 
 def test_too_large_to_encode_alone(model: LladaV, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -166,7 +166,11 @@ def _gpus() -> list[str]:
 
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     count = torch.cuda.device_count()
-    return visible.split(",")[:count] if visible is not None else [str(index) for index in range(count)]
+    if visible is None:
+        return [str(index) for index in range(count)]
+    names = visible.split(",")
+    # A process sees one instance of a divided GPU (MIG) only, however many are named.
+    return names if count and all(name.strip().startswith("MIG-") for name in names) else names[:count]
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ import torch
 
 from lladav_eval.model.checkpoint import empty_model
 from lladav_eval.model.config import ModelConfig
-from lladav_eval.model.counts import video
+from lladav_eval.model.counts import padded_image, tiled_image, video
 from lladav_eval.model.kernels import LONG
 from lladav_eval.model.language import PORTION_BYTES
 from lladav_eval.model.lladav import tiles_at_once
@@ -47,13 +47,15 @@ class PromptSize:
 
     @classmethod
     def of(cls, prompt: Prompt, config: ModelConfig) -> PromptSize:
-        """A prompt's size, its tiles counted whole: what padding leaves out isn't known before it is computed."""
+        """A prompt's size."""
         tiles = sum(len(medium) for medium in prompt.pixels)
         if prompt.layout == "video":
             visual = sum(video(config, len(medium))[1] for medium in prompt.pixels)
+        elif prompt.layout == "anyres":
+            visual = sum(tiled_image(config, size)[1] for size in prompt.image_sizes)
         else:
-            visual = tiles * config.vision.grid * (config.vision.grid + 1) if tiles else 0
-        return cls(len(prompt.token_ids) + visual, visual, tiles)
+            visual = len(prompt.pixels) * padded_image(config)[1] if prompt.pixels else 0
+        return cls(len(prompt.token_ids) - len(prompt.pixels) + visual, visual, tiles)
 
 
 def weight_bytes(config: ModelConfig, vocabulary: int, dtype: torch.dtype) -> int:

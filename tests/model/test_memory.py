@@ -138,6 +138,13 @@ def test_encoding_many_tiles_is_counted(checkpoint: Path) -> None:
     assert 0.9 <= _encoding_bytes(model.config, sizes(model, requests), torch.float32) / measured <= 1.3
 
 
+@pytest.mark.parametrize("kind", REQUESTS)
+def test_the_size_of_a_prompt_is_known_before_its_media_are_encoded(checkpoint: Path, kind: str) -> None:
+    model = lladav_eval.load(checkpoint, device="cpu", dtype="float32")
+    prompts = [prepared.prompt for prepared in prepare(model, REQUESTS[kind]) if prepared.prompt is not None]
+    assert [PromptSize.of(prompt, model.config) for prompt in prompts] == sizes(model, REQUESTS[kind])
+
+
 def test_the_weights_are_counted_as_loaded(checkpoint: Path) -> None:
     model = lladav_eval.load(checkpoint, device="cpu", dtype="bfloat16")
     loaded = sum(tensor.nbytes for tensor in model.model.state_dict().values())
