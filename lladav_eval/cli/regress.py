@@ -19,7 +19,8 @@ lladav-eval regress --baseline A --candidate B --tolerance 1 --junit regress.xml
 
 lladav-eval regress --baseline A --candidate B --github        (in a GitHub workflow)
 
-Exit code 0: not worse; 1: worse; 2: not comparable (other data, protocol or samples), or bad input."""
+Exit code 0: not worse; 1: worse (or can't tell, with --fail-on-unclear); 2: not comparable (other data, protocol or
+samples), or bad input."""
 
 
 class TestName(str, Enum):
@@ -52,6 +53,7 @@ def regress(
     ] = False,
 ) -> None:
     """Compare a candidate run with a baseline on the same samples."""
+    from lladav_eval.errors import EvalError
     from lladav_eval.reports.ci import junit as junit_xml
     from lladav_eval.reports.load import load_run
     from lladav_eval.reports.output import write_report
@@ -59,8 +61,12 @@ def regress(
     from lladav_eval.reports.regression import regress as compare
     from lladav_eval.reports.regression_text import markdown as markdown_text
 
-    settings = Settings(None if test is None else test.value, alpha, tolerance, metric)
-    regression = compare(load_run(baseline), load_run(candidate), settings)
+    try:
+        settings = Settings(None if test is None else test.value, alpha, tolerance, metric, fail_on_unclear)
+        regression = compare(load_run(baseline), load_run(candidate), settings)
+    except EvalError as error:
+        _report_error(error, baseline, candidate, junit, markdown, github)
+        raise
     if junit is not None:
         write_report(junit, junit_xml(regression))
     if markdown is not None:
@@ -68,30 +74,23 @@ def regress(
     _show(regression, github, as_json)
     if regression.exit_code == 2:
         typer.echo(f"error: not comparable: {_one_line(regression.reasons)}", err=True)
-    unclear = fail_on_unclear and regression.verdict == "can't tell"
-    if regression.exit_code or unclear:
-        raise typer.Exit(regression.exit_code or 1)
+    if regression.exit_code:
+        raise typer.Exit(regression.exit_code)
 
 
 def _show(regression: Regression, github: bool, as_json: bool) -> None:
     import json
-    import os
     import secrets
 
     from rich.console import Console
 
     from lladav_eval.reports.ci import annotation_lines
-    from lladav_eval.reports.output import append_report
     from lladav_eval.reports.regression_text import markdown, print_regression
 
     if github:
         for line in annotation_lines(regression):
             typer.echo(line)
-        summary = os.environ.get("GITHUB_STEP_SUMMARY")
-        if summary:
-            append_report(Path(summary), markdown(regression))
-        else:
-            typer.echo("warning: GITHUB_STEP_SUMMARY is not set, so no step summary was written", err=True)
+        _add_to_summary(markdown(regression))
     if as_json:
         typer.echo(json.dumps(regression.as_json(), sort_keys=True))
     else:
@@ -102,6 +101,40 @@ def _show(regression: Regression, github: bool, as_json: bool) -> None:
         print_regression(regression, Console())
         if github:
             typer.echo(f"::{token}::")
+
+
+def _add_to_summary(text: str) -> None:
+    import os
+
+    from lladav_eval.reports.output import append_report
+
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    if summary:
+        append_report(Path(summary), text)
+    else:
+        typer.echo("warning: GITHUB_STEP_SUMMARY is not set, so no step summary was written", err=True)
+
+
+def _report_error(
+    error: Exception, baseline: Path, candidate: Path, junit: Path | None, markdown: Path | None, github: bool
+) -> None:
+    """The reports that were asked for, with the line that stderr gets: pipelines call us after failed runs too, and
+    people look at what a pipeline keeps."""
+    from lladav_eval.reports.ci import error_annotation, error_junit
+    from lladav_eval.reports.escape import printable
+    from lladav_eval.reports.output import write_report
+    from lladav_eval.reports.regression_text import error_markdown
+    from lladav_eval.runs.manifest import redact
+
+    reason = redact(printable(" ".join(str(error).split())))
+    runs = redact(baseline.absolute().name), redact(candidate.absolute().name)
+    if github:
+        typer.echo(error_annotation(reason))
+        _add_to_summary(error_markdown(*runs, reason))
+    if junit is not None:
+        write_report(junit, error_junit(*runs, reason))
+    if markdown is not None:
+        write_report(markdown, error_markdown(*runs, reason))
 
 
 def _one_line(reasons: tuple[str, ...]) -> str:

@@ -1,12 +1,18 @@
-"""Our runs and the published scores in one table. One line per model, protocol and source; nothing is merged."""
+"""Our runs and the published scores in one table. One line per model, protocol and source; nothing is merged.
+
+A score on a part of a split (``--limit``) is told as partial. It takes neither a best mark nor a difference to the
+paper: three questions of thousands say nothing about either.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+from lladav_eval.reports.fields import Fields
 from lladav_eval.reports.load import RunData, Task
 from lladav_eval.reports.reference import OUR_PROTOCOLS, Reference
+from lladav_eval.runs.store import RunDirectory, read_json
 
 GROUPS = ("autoregressive", "diffusion", "hybrid", "unstated")
 PAPER = ("LLaDA-V", "arXiv:2505.16933v2 Tables 2-3")
@@ -38,12 +44,19 @@ class Cell:
     """As a reader sees it: the source's own digits, or one decimal of ours."""
     metric: str
     n: int | None = None
+    rows: int | None = None
+    """Of the whole split; more than n where the run was asked for its first n only. None where n is."""
     low: float | None = None
     high: float | None = None
     delta: float | None = None
-    """Minus the paper's LLaDA-V; None where that has no number."""
+    """Minus the paper's LLaDA-V; None where that has no number, or the score is partial."""
     best: bool = False
     note: str = ""
+
+    @property
+    def partial(self) -> bool:
+        """Whether only a part of the split was asked."""
+        return self.n is not None and self.rows is not None and self.n < self.rows
 
 
 @dataclass
@@ -111,6 +124,7 @@ def _reference_entries(references: Iterable[Reference]) -> list[Entry]:
 
 def _run_entries(run: RunData, known: set[str]) -> list[Entry]:
     """One line; or one per protocol, where a run was scored under both."""
+    rows = split_rows(run)
     both = any(protocol in task.metrics for task in run.tasks.values() for protocol in OUR_PROTOCOLS)
     entries = []
     for protocol in OUR_PROTOCOLS if both else (run.protocol,):
@@ -122,21 +136,29 @@ def _run_entries(run: RunData, known: set[str]) -> list[Entry]:
             if both and headline != protocol and run.protocol != protocol:
                 continue
             suffix = _SUFFIX if task.approximate else ""
-            entry.cells[task.short + suffix] = _run_cell(task, headline)
+            entry.cells[task.short + suffix] = _run_cell(task, headline, rows[task.name])
             for metric in task.metrics:
                 if metric != headline and f"{task.short} {metric}" in known:
-                    entry.cells[f"{task.short} {metric}{suffix}"] = _run_cell(task, metric)
+                    entry.cells[f"{task.short} {metric}{suffix}"] = _run_cell(task, metric, rows[task.name])
         if entry.cells:
             entries.append(entry)
     return entries
 
 
-def _run_cell(task: Task, metric: str) -> Cell:
+def split_rows(run: RunData) -> dict[str, int]:
+    """Rows that each task's split has, by task, however many of them were asked. Raises UsageError."""
+    path = RunDirectory(run.path).manifest
+    facts = Fields(read_json(path), path).inner("tasks")
+    return {name: facts.inner(name).get("rows", int) for name in run.tasks}
+
+
+def _run_cell(task: Task, metric: str, rows: int) -> Cell:
     found = task.metrics[metric]
+    part = f"partial: the first {task.n} of {rows} rows" if task.n < rows else ""
     failed = f"{task.failed} of {task.n} samples failed" if task.failed else ""
     mode = f"approximate decoding ({task.approximate})" if task.approximate else ""
-    note = "; ".join(filter(None, (mode, failed)))
-    return Cell(found.value, f"{found.value:.1f}", metric, task.n, found.low, found.high, note=note)
+    note = "; ".join(filter(None, (part, mode, failed)))
+    return Cell(found.value, f"{found.value:.1f}", metric, task.n, rows, found.low, found.high, note=note)
 
 
 def _paper_values(entries: Sequence[Entry]) -> dict[str, float]:
@@ -155,11 +177,12 @@ def _paper_values(entries: Sequence[Entry]) -> dict[str, float]:
 
 def _finish(column: str, entries: Sequence[Entry], paper: dict[str, float]) -> None:
     """Mark the best of a column and fill in the differences."""
-    values = [cell.value for entry in entries if (cell := entry.cells.get(column)) and cell.value is not None]
+    whole = [entry for entry in entries if (cell := entry.cells.get(column)) and not cell.partial]
+    values = [value for entry in whole if (value := entry.cells[column].value) is not None]
     best = max(values, default=None)
-    for entry in entries:
-        cell = entry.cells.get(column)
-        if cell is None or cell.value is None:
+    for entry in whole:
+        cell = entry.cells[column]
+        if cell.value is None:
             continue
         base = column.removesuffix(_SUFFIX)
         delta = round(cell.value - paper[base], 4) if base in paper else None

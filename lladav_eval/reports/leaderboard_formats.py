@@ -10,8 +10,8 @@ from typing import Any
 
 from lladav_eval.errors import UsageError
 from lladav_eval.reports.escape import csv_cell, escape_html, escape_latex, escape_markdown
-from lladav_eval.reports.leaderboard import GROUPS, Cell, Entry, Leaderboard
-from lladav_eval.reports.load import RunData
+from lladav_eval.reports.leaderboard import GROUPS, Cell, Entry, Leaderboard, split_rows
+from lladav_eval.reports.load import RunData, Task
 
 Escape = Callable[[str], str]
 _ABOUT = (
@@ -32,7 +32,8 @@ def records(board: Leaderboard) -> list[dict[str, Any]]:
     return [
         {
             "kind": entry.kind, "model": entry.model, "column": column, "metric": cell.metric, "value": cell.value,
-            "best": cell.best, "n": cell.n, "low": cell.low, "high": cell.high, "delta_to_paper": cell.delta,
+            "best": cell.best, "n": cell.n, "rows": cell.rows, "partial": cell.partial,
+            "low": cell.low, "high": cell.high, "delta_to_paper": cell.delta,
             "protocol": entry.protocol, "source": entry.source, "confidence": entry.confidence,
             "commit": entry.commit, "date": entry.date, "note": cell.note,
         }
@@ -163,7 +164,8 @@ def _figure(cell: Cell | None, escape: Escape, bold: Escape) -> str:
         return text
     interval = "" if cell.low is None or cell.high is None else f"{cell.low:.1f} to {cell.high:.1f}; "
     delta = "" if cell.delta is None else f"; {cell.delta:+.1f} to paper"
-    return f"{text} {escape(f'({interval}n = {cell.n}{delta})')}"
+    part = f" of {cell.rows}, partial" if cell.partial else ""
+    return f"{text} {escape(f'({interval}n = {cell.n}{part}{delta})')}"
 
 
 def _source(entry: Entry) -> str:
@@ -204,21 +206,29 @@ def as_card(runs: Sequence[RunData]) -> str:
             dataset_split=task.split,
             dataset_revision=task.data_revision,
             metric_type=metric,
-            metric_name=f"{task.short} {metric}" + (" (approximate decoding)" if task.approximate else ""),
+            metric_name=f"{task.short} {metric}{_mark(task, rows[task.name])}",
             metric_value=round(found.value, 4),
             metric_args={
-                "n": task.n, "failed": task.failed, "interval_95": None if found.low is None else
+                "n": task.n, "rows": rows[task.name], "failed": task.failed,
+                "interval_95": None if found.low is None else
                 [round(found.low, 4), round(found.high or 0.0, 4)], "protocol": run.protocol,
                 "commit": run.version, "date": run.date, "approximate": task.approximate,
             },
         )
         for run in runs
+        for rows in (split_rows(run),)
         for task in run.tasks.values()
         for metric, found in task.metrics.items()
     ]  # fmt: skip
     index = {"model-index": eval_results_to_model_index(names[0], results)}
     text: str = yaml.safe_dump(index, sort_keys=False, allow_unicode=False)
     return text
+
+
+def _mark(task: Task, rows: int) -> str:
+    """What a reader of a metric's name alone must know."""
+    part = f" (partial: the first {task.n} of {rows} rows)" if task.n < rows else ""
+    return part + (" (approximate decoding)" if task.approximate else "")
 
 
 FORMATS: dict[str, Callable[[Leaderboard], str]] = {

@@ -10,6 +10,8 @@ Verdicts, for everything together, each task and each category:
 
 Holm's method corrects the tests of all tasks, and apart from them those of all categories. Categories inform: whether
 the candidate is worse is decided by everything together and the tasks.
+
+A drop of exactly the tolerance is within it.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ from lladav_eval.reports.statistics import Paired, Test, compare_pairs, holm, sm
 Verdict = Literal["better", "same", "can't tell", "worse", "not comparable"]
 SAME_WITHIN = 1.0
 """Points on 0-100: a difference whose whole interval is smaller counts as none, unless it is significant."""
+_SLACK = 1e-9
+"""Points by which floating-point sums may miss the tolerance: 41 of 250 lost are 16.400000000000002 points."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,8 @@ class Settings:
     """Points on 0-100 that the candidate may lose."""
     metric: str | None = None
     """Instead of each task's headline."""
+    fail_on_unclear: bool = False
+    """Whether ``can't tell`` about everything together or a task fails, as ``worse`` does."""
 
     def __post_init__(self) -> None:
         if not 0 < self.alpha < 1:
@@ -110,12 +116,13 @@ class Regression:
     lost: tuple[Flip, ...] = ()
     won: tuple[Flip, ...] = ()
     notes: tuple[str, ...] = field(default=())
-    """What differs and may explain a difference: settings, model, failed samples, reported sums."""
+    """What differs and may explain a difference: settings, model, failed samples, reported sums; and what fails though
+    it isn't worse."""
 
     @property
     def exit_code(self) -> int:
-        """0 fine, 1 worse, 2 not comparable."""
-        return {"worse": 1, "not comparable": 2}.get(self.verdict, 0)
+        """0 fine, 1 worse (or, where that fails too, can't tell), 2 not comparable."""
+        return 2 if self.reasons else int(any(fails(row, self.settings) for row in self.rows))
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for ``--json``."""
@@ -133,6 +140,12 @@ class Regression:
         }
 
 
+def fails(row: Row, settings: Settings) -> bool:
+    """Whether a row makes the candidate fail. Categories inform only."""
+    unclear = settings.fail_on_unclear and row.verdict == "can't tell"
+    return row.scope != "category" and (row.verdict == "worse" or unclear)
+
+
 def regress(baseline: RunData, candidate: RunData, settings: Settings | None = None) -> Regression:
     """Compare two runs. Raises UsageError for a metric or test that doesn't fit the tasks."""
     settings = settings or Settings()
@@ -142,7 +155,7 @@ def regress(baseline: RunData, candidate: RunData, settings: Settings | None = N
     found = groups(baseline, candidate, settings.metric, settings.test)
     rows = _judged(found, settings)
     lost, won = _flips(found, baseline, candidate)
-    notes = tuple(_notes(baseline, candidate))
+    notes = (*_notes(baseline, candidate), *_unclear(rows, settings))
     return Regression(baseline, candidate, settings, _together(rows), (), tuple(rows), lost, won, notes)
 
 
@@ -189,11 +202,11 @@ def _verdict(
     if pair.ties == pair.n:
         return "same", f"no sample of {pair.n} changed"
     significant = p <= settings.alpha
-    if significant and abs(difference) > settings.tolerance:
+    if significant and abs(difference) > settings.tolerance + _SLACK:
         way: Verdict = "worse" if difference < 0 else "better"
         return way, f"{abs(difference):.1f} points {way}, p = {p:.2g}"
     margin = settings.tolerance if significant else max(settings.tolerance, SAME_WITHIN)
-    if -margin <= low and high <= margin:
+    if -margin - _SLACK <= low and high <= margin + _SLACK:
         return "same", f"the difference lies within {margin:g} points"
     if significant:
         return "can't tell", f"a change is certain, but not whether it is beyond {settings.tolerance:g} points"
@@ -236,3 +249,9 @@ def _notes(baseline: RunData, candidate: RunData) -> list[str]:
         if before.low is None or after.low is None:
             notes.append(f"{ours.short}: {ours.headline} as reported {before.value:.2f} became {after.value:.2f}")
     return notes
+
+
+def _unclear(rows: Sequence[Row], settings: Settings) -> list[str]:
+    """Why the candidate fails though nothing may be worse."""
+    names = [row.name for row in rows if row.verdict == "can't tell" and fails(row, settings)]
+    return [f"--fail-on-unclear: can't tell about {', '.join(names)}, which fails"] if names else []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from lladav_eval.reports.escape import escape_markdown, markdown_code, printable, shorten
 from lladav_eval.reports.load import RunData
-from lladav_eval.reports.regression import Flip, Regression, Row
+from lladav_eval.reports.regression import Flip, Regression, Row, fails
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -99,7 +99,7 @@ def markdown(regression: Regression) -> str:
     lines += ["|" + "|".join(" --- " if number in (0, 9) else " ---: " for number in range(len(COLUMNS))) + "|"]
     for row in regression.rows:
         figures = [escape_markdown(cell) for cell in cells(row)]
-        if row.verdict == "worse":
+        if row.verdict == "worse" or fails(row, regression.settings):
             figures[-1] = f"**{figures[-1]}**"
         lines += ["| " + " | ".join(figures) + " |"]
     lines += ["", method_line(regression), ""]
@@ -108,6 +108,14 @@ def markdown(regression: Regression) -> str:
     lines += [f"- {escape_markdown(shorten(note, 300))}" for note in regression.notes]
     for title, flips in (("lost", regression.lost), ("won", regression.won)):
         lines += _flip_table(title, flips)
+    return "\n".join(lines) + "\n"
+
+
+def error_markdown(baseline: str, candidate: str, reason: str) -> str:
+    """The same document where a run can't be read. Runs by the names of their folders."""
+    lines = ["## Regression: not comparable", ""]
+    lines += [f"- baseline {escape_markdown(baseline)}", f"- candidate {escape_markdown(candidate)}", ""]
+    lines += ["The runs can't be compared:", "", f"- {escape_markdown(reason)}"]
     return "\n".join(lines) + "\n"
 
 

@@ -37,6 +37,8 @@ class Sheet:
     version: str = "1.0"
     settings: Mapping[str, Any] = field(default_factory=lambda: {"gen_length": 2, "steps": 2})
     data_revision: str | None = None
+    rows: int | None = None
+    """Of the split, where only the first ones were asked; None: all of them were."""
     seconds: float = 0.5
     forward_passes: int = 4
     cost: Mapping[str, float] | None = None
@@ -92,9 +94,10 @@ def write_run(
 
 
 def _facts(sheet: Sheet) -> dict[str, Any]:
+    n = len(sheet.values)
     return {
         "version": sheet.version, "dataset_path": "parquet", "dataset_name": None, "split": "test",
-        "dataset_fingerprint": "changes with the file's time", "rows": len(sheet.values), "n": len(sheet.values),
+        "dataset_fingerprint": "changes with the file's time", "rows": sheet.rows or n, "n": n,
         "scale": sheet.scale, "settings": dict(sheet.settings), "data_revision": sheet.data_revision,
     }  # fmt: skip
 

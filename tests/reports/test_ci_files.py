@@ -38,7 +38,9 @@ def gitlab() -> tuple[dict[str, str], list[str]]:
     return job["variables"], ["\n".join(("set -e", *job["before_script"], *job["script"]))]
 
 
-def run_steps(tmp_path: Path, system: str, candidate: list[float], code: int = 0) -> tuple[list[int], str]:
+def run_steps(
+    tmp_path: Path, system: str, candidate: list[float], code: int = 0, status: str = "complete"
+) -> tuple[list[int], str]:
     """Exit codes of the steps (GitHub's run on after a failure, as theirs say) and what they printed."""
     variables, scripts = {"github": github, "gitlab": gitlab}[system]()
     tools = tmp_path / "bin"
@@ -49,7 +51,7 @@ def run_steps(tmp_path: Path, system: str, candidate: list[float], code: int = 0
     (tools / "python").write_text('#!/bin/sh\n[ "$*" = "-m pip install --constraint constraints.txt ." ]\n')
     (tools / "python").chmod(0o755)
     write_run(tmp_path / variables["BASELINE"], {"a": Sheet(GOOD)})
-    finished = write_run(tmp_path / "finished", {"a": Sheet(candidate)})
+    finished = write_run(tmp_path / "finished", {"a": Sheet(candidate)}, status=status)
     environment = {
         **os.environ, **variables, "PATH": f"{tools}:{os.environ['PATH']}", "PYTHON": sys.executable,
         "FINISHED": str(finished), "CODE": str(code), "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
@@ -77,3 +79,12 @@ def test_the_same_run_passes_and_failed_samples_still_fail_the_job(tmp_path: Pat
     codes, shown = run_steps(tmp_path, system, GOOD, code=1)
     assert codes == ([0, 1, 0] if system == "github" else [1]), shown
     assert "verdict: same" in shown
+
+
+@pytest.mark.parametrize("system", ["github", "gitlab"])
+def test_a_run_that_did_not_finish_leaves_a_report(tmp_path: Path, system: str) -> None:
+    codes, shown = run_steps(tmp_path, system, GOOD, code=1, status="too many failures")
+    assert codes == ([0, 1, 2] if system == "github" else [2]), shown
+    assert ("::error title=not comparable::" in shown) == (system == "github")
+    assert "is not finished (too many failures)" in (tmp_path / "reports" / "regress.xml").read_text()
+    assert "is not finished" in (tmp_path / "reports" / "regress.md").read_text()

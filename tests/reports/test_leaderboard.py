@@ -14,6 +14,7 @@ from markdown_it import MarkdownIt
 from reports.synthetic import HOSTILE, Sheet, write_run
 
 from lladav_eval.cli import main
+from lladav_eval.errors import UsageError
 from lladav_eval.reports.leaderboard import Cell, Entry, Leaderboard, build
 from lladav_eval.reports.leaderboard_formats import FORMATS, as_card, as_csv, as_html, as_json, as_latex, as_markdown
 from lladav_eval.reports.load import load_run
@@ -151,7 +152,7 @@ def test_the_card_is_what_the_hub_reads(tmp_path: Path) -> None:
     assert first.dataset_revision == "abc"
     assert first.metric_args["n"] == 100
     assert first.metric_args["protocol"] == "strict"
-    assert set(first.metric_args) == {"n", "failed", "interval_95", "protocol", "commit", "date"}
+    assert set(first.metric_args) == {"n", "rows", "failed", "interval_95", "protocol", "commit", "date"}
 
 
 def test_the_card_is_front_matter_of_a_model_card(tmp_path: Path) -> None:
@@ -187,6 +188,49 @@ def test_approximate_decoding_has_columns_of_its_own(tmp_path: Path) -> None:
     assert board.sections["Approximate decoding"] == ("mmmu (approximate)",)
     text = as_markdown(board)
     assert "## Approximate decoding" in text
+
+
+def test_a_partial_run_is_told_and_takes_no_mark(tmp_path: Path) -> None:
+    part = load_run(write_run(tmp_path / "part", {"mmmu": Sheet([1.0] * 3, rows=900)}))
+    board = build([part, load_run(write_run(tmp_path / "whole", {"mmmu": Sheet(VALUES)}))], load_references())
+    partial, whole = (item.cells["mmmu"] for item in board.entries if item.ours)
+    assert (partial.value, partial.partial, partial.best, partial.delta) == (100.0, True, False, None)
+    assert (whole.value, whole.partial, whole.best, whole.delta) == (60.0, False, True, pytest.approx(60.0 - 48.6))
+    for text in (as_markdown(board), as_latex(board), as_html(board)):
+        assert "n = 3 of 900, partial" in text
+        assert "n = 3 of 900, partial;" not in text  # where others have their difference to the paper
+        assert "partial: the first 3 of 900 rows" in text
+        assert "n = 100; +11.4 to paper" in text
+    rows = [row for row in csv.DictReader(io.StringIO(as_csv(board))) if row["confidence"] == "ours"]
+    assert [(row["n"], row["rows"], row["partial"], row["best"], row["delta_to_paper"]) for row in rows] == [
+        ("3", "900", "True", "False", ""), ("100", "100", "False", "True", "11.4"),
+    ]  # fmt: skip
+    scores = json.loads(as_json(board))["scores"]
+    assert [score["note"] for score in scores if score["partial"]] == ["partial: the first 3 of 900 rows"]
+    (result,) = yaml.safe_load(as_card([part]))["model-index"][0]["results"]
+    (metric,) = result["metrics"]
+    assert metric["name"] == "mmmu accuracy (partial: the first 3 of 900 rows)"
+    assert (metric["args"]["n"], metric["args"]["rows"]) == (3, 900)
+
+
+def test_one_whole_number_is_no_best_beside_partial_ones(tmp_path: Path) -> None:
+    runs = [
+        load_run(write_run(tmp_path / name, {"mine": Sheet(VALUES, rows=rows)}))
+        for name, rows in (("part", 101), ("whole", 100))
+    ]
+    board = build(runs, [])
+    assert [(item.cells["mine"].partial, item.cells["mine"].best) for item in board.entries] == [
+        (True, False), (False, False),
+    ]  # fmt: skip
+
+
+def test_a_run_that_does_not_tell_its_rows_is_refused(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "r", {"mmmu": Sheet(VALUES)})
+    manifest = json.loads((run / "manifest.json").read_text())
+    del manifest["tasks"]["lladav_mmmu"]["rows"]
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UsageError, match=r"manifest.json: tasks.lladav_mmmu.rows is missing"):
+        build([load_run(run)], [])
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

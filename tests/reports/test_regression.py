@@ -16,17 +16,18 @@ from rich.console import Console
 
 from lladav_eval.cli import main
 from lladav_eval.errors import UsageError
-from lladav_eval.reports.ci import annotation_lines, junit
+from lladav_eval.reports.ci import annotation_lines, error_annotation, error_junit, junit
 from lladav_eval.reports.load import load_run
 from lladav_eval.reports.regression import Regression, Settings, regress
-from lladav_eval.reports.regression_text import markdown, print_regression
+from lladav_eval.reports.regression_text import error_markdown, markdown, print_regression
 
 GOOD = [1.0] * 60 + [0.0] * 40
+SETTINGS = ("test", "alpha", "tolerance", "metric", "fail_on_unclear")
 SCHEMA = etree.XMLSchema(etree.parse(Path(__file__).with_name("junit.xsd")))
 
 
 def pair(tmp_path: Path, before: dict[str, Sheet], after: dict[str, Sheet], **options: Any) -> Regression:
-    settings = Settings(**{k: options.pop(k) for k in ("test", "alpha", "tolerance", "metric") if k in options})
+    settings = Settings(**{k: options.pop(k) for k in SETTINGS if k in options})
     baseline = load_run(write_run(tmp_path / "base", before))
     return regress(baseline, load_run(write_run(tmp_path / "new", after, **options)), settings)
 
@@ -59,6 +60,26 @@ def test_verdicts(tmp_path: Path, flips: tuple[int, ...], options: dict[str, Any
     (row,) = result.rows
     assert (row.n, row.losses, row.wins, row.ties) == (100, len(result.lost), len(result.won), 100 - len(flips))
     assert row.difference == pytest.approx(len(result.won) - len(result.lost))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "tolerance", "verdict"),
+    [
+        # As floating-point numbers, all of these lie beyond the tolerance by 1e-14.
+        (Sheet([1.0] * 250), Sheet([0.0] * 41 + [1.0] * 209), 16.4, "can't tell"),
+        (Sheet([0.0] * 41 + [1.0] * 209), Sheet([1.0] * 250), 16.4, "can't tell"),
+        (Sheet([0.9] * 50, metric="anls"), Sheet([0.7] * 50, metric="anls"), 20.0, "same"),
+        (Sheet([0.7] * 50, metric="anls"), Sheet([0.9] * 50, metric="anls"), 20.0, "same"),
+        # And these lie beyond it.
+        (Sheet([1.0] * 250), Sheet([0.0] * 41 + [1.0] * 209), 16.399, "worse"),
+        (Sheet([0.9] * 50, metric="anls"), Sheet([0.7] * 50, metric="anls"), 19.999, "worse"),
+    ],
+)
+def test_a_change_of_exactly_the_tolerance_is_within_it(
+    tmp_path: Path, before: Sheet, after: Sheet, tolerance: float, verdict: str
+) -> None:
+    result = pair(tmp_path, {"a": before}, {"a": after}, tolerance=tolerance)
+    assert (result.verdict, result.exit_code) == (verdict, int(verdict == "worse"))
 
 
 def test_one_flip_of_very_many_is_no_change(tmp_path: Path) -> None:
@@ -102,6 +123,40 @@ def test_a_loss_in_one_task_is_not_hidden_by_gains_elsewhere(tmp_path: Path) -> 
     after = {"a": Sheet(flipped(GOOD, *range(10))), "b": Sheet(flipped(GOOD, *range(60, 90)))}
     result = pair(tmp_path, {"a": Sheet(GOOD), "b": Sheet(GOOD)}, after)
     assert (result.rows[0].verdict, result.verdict, result.exit_code) == ("better", "worse", 1)
+
+
+def test_an_unclear_task_fails_where_that_is_asked_for(tmp_path: Path) -> None:
+    """Also where everything together is better."""
+    kinds = ["x"] * 90 + ["y"] * 10
+    before = {"a": Sheet(GOOD, categories=kinds), "b": Sheet(GOOD)}
+    after = {"a": Sheet(flipped(GOOD, *range(60, 100)), categories=kinds), "b": Sheet(flipped(GOOD, *range(4)))}
+    told = pair(tmp_path, before, after)
+    asked = pair(tmp_path, before, after, fail_on_unclear=True)
+    verdicts = [("overall", "better"), ("a", "better"), ("a / x", "better"), ("a / y", "better"), ("b", "can't tell")]
+    for result, code, found, levels in (
+        (told, 0, "skipped", ["warning", "notice"]), (asked, 1, "failure", ["error"]),
+    ):  # fmt: skip
+        assert [(row.name, row.verdict) for row in result.rows] == verdicts
+        assert (result.verdict, result.exit_code, result.as_json()["exit_code"]) == ("better", code, code)
+        root = etree.fromstring(junit(result).encode())
+        assert SCHEMA.validate(root), SCHEMA.error_log
+        assert (root[0].get("failures"), root[0].get("skipped")) == (str(code), str(1 - code))
+        assert [case.get("name") for case in root.iter("testcase") if case.find(found) is not None] == ["b"]
+        assert [line.split("::")[1].split(" ")[0] for line in annotation_lines(result)] == levels
+        assert ("**can't tell**" in markdown(result)) == bool(code)
+    note = "--fail-on-unclear: can't tell about b, which fails"
+    assert note in asked.notes
+    assert note in markdown(asked)
+    assert not any("unclear" in note for note in told.notes)
+
+
+def test_an_unclear_category_fails_nothing(tmp_path: Path) -> None:
+    kinds = ["x"] * 2 + ["y"] * 1998
+    after = Sheet(flipped(GOOD * 20, 0), categories=kinds)
+    result = pair(tmp_path, {"a": Sheet(GOOD * 20, categories=kinds)}, {"a": after}, fail_on_unclear=True)
+    assert [row.verdict for row in result.rows] == ["same", "can't tell", "same"]
+    assert result.exit_code == 0
+    assert "<failure" not in junit(result)
 
 
 def test_scores_that_are_not_right_or_wrong(tmp_path: Path) -> None:
@@ -303,4 +358,87 @@ def test_exit_codes_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture
     runs = ("regress", "--baseline", base, "--candidate", unclear)
     assert call(capsys, *runs)[0] == 0
     assert call(capsys, *runs, "--fail-on-unclear")[0] == 1
+    two = write_run(tmp_path / "two", {"a": Sheet(GOOD), "b": Sheet(GOOD)})
+    better = write_run(
+        tmp_path / "better", {"a": Sheet(flipped(GOOD, *range(60, 100))), "b": Sheet(flipped(GOOD, *range(4)))}
+    )
+    hidden = ("regress", "--baseline", two, "--candidate", better)
+    assert call(capsys, *hidden)[0] == 0
+    code, out, _ = call(capsys, *hidden, "--fail-on-unclear")
+    assert code == 1
+    assert "verdict: better" in out
+    assert "note: --fail-on-unclear: can't tell about b, which fails" in out
     assert call(capsys, *runs, "--junit", tmp_path)[0] == 2
+
+
+@pytest.mark.parametrize("side", ["baseline", "candidate"])
+@pytest.mark.parametrize("fault", ["unfinished", "absent", "broken", "other metric"])
+def test_a_run_that_cannot_be_read_is_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, side: str, fault: str
+) -> None:
+    status = "interrupted" if fault == "unfinished" else "complete"
+    paths = {
+        "baseline": write_run(tmp_path / "base", {"a": Sheet(GOOD)}),
+        "candidate": write_run(tmp_path / "new", {"a": Sheet(GOOD)}),
+        side: write_run(tmp_path / "bad", {"a": Sheet(GOOD)}, status=status),
+    }
+    if fault == "absent":
+        paths[side] = tmp_path / "none"
+    elif fault == "broken":
+        (tmp_path / "bad" / "manifest.json").write_bytes(b"\xff{")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    files = ("--junit", tmp_path / "r" / "j.xml", "--markdown", tmp_path / "r" / "m.md")
+    more = ("--metric", "f1") if fault == "other metric" else ()
+    runs = ("--baseline", paths["baseline"], "--candidate", paths["candidate"])
+    code, out, err = call(capsys, "regress", *runs, "--github", *files, *more)
+    assert code == 2
+    (line,) = err.splitlines()
+    reason = line.removeprefix("error: ")
+    assert str(paths["baseline" if more else side]) in reason
+    assert out == error_annotation(reason) + "\n"
+    assert out.startswith("::error title=not comparable::")
+    root = etree.parse(tmp_path / "r" / "j.xml").getroot()
+    assert SCHEMA.validate(root), SCHEMA.error_log
+    assert (root[0].get("tests"), root[0].get("errors"), root[0].get("failures")) == ("1", "1", "0")
+    (error,) = root.iter("error")
+    assert (error.get("message"), error.text) == (reason, reason)
+    text = (tmp_path / "r" / "m.md").read_text()
+    assert text == error_markdown(paths["baseline"].name, paths["candidate"].name, reason)
+    assert (tmp_path / "summary.md").read_text() == text
+
+
+def test_an_unfinished_run_is_named_by_its_state_in_the_reports(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without --github nothing is printed but the one line."""
+    base = write_run(tmp_path / "base", {"a": Sheet(GOOD)})
+    unfinished = write_run(tmp_path / "new", {"a": Sheet(GOOD)}, status="too many failures")
+    runs = ("regress", "--baseline", base, "--candidate", unfinished)
+    code, out, err = call(capsys, *runs, "--markdown", tmp_path / "m.md")
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert "is not finished \\(too many failures\\)" in (tmp_path / "m.md").read_text()
+
+
+def test_keys_do_not_reach_the_reports_of_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    secret = tmp_path / "run-api_key=hunter2hunter2"
+    files = ("--junit", tmp_path / "j.xml", "--markdown", tmp_path / "m.md")
+    code, out, err = call(capsys, "regress", "--baseline", secret, "--candidate", secret, "--github", *files)
+    assert code == 2
+    assert not any("hunter2" in shown for shown in (out, err, *(file.read_text() for file in files[1::2])))
+
+
+def test_hostile_errors_stay_text() -> None:
+    text = error_junit(HOSTILE, HOSTILE, HOSTILE)
+    root = etree.fromstring(text.encode())
+    assert SCHEMA.validate(root), SCHEMA.error_log
+    assert len(list(root.iter())) == 4
+    assert "\u202e" not in text
+    line = error_annotation(HOSTILE)
+    assert not any(char in line for char in "\n\r\x1b\u202e")
+    document = error_markdown(HOSTILE, HOSTILE, HOSTILE)
+    assert "\x1b" not in document
+    assert "\n::error" not in document
+    page = MarkdownIt("commonmark").render(document)
+    assert (page.count("<li>"), page.count("<h2>"), page.count("<h1>")) == (3, 1, 0)
+    for part in ("<script", "<a ", "<img", "<code", "</details>"):
+        assert part not in page
