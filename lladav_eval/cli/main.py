@@ -80,10 +80,10 @@ def _unforeseen(error: Exception) -> int:
     """Usage errors of the option parser carry their own message and code; everything else is a fault of ours."""
     message = getattr(error, "format_message", None)
     if message is not None:
-        text = message()
-        if not text:  # the help was shown because nothing was asked
-            return 0
-        return _say(f"{text.rstrip('.')}: see lladav-eval --help", 2)
+        if type(error).__name__ == "NoArgsIsHelpError":  # nothing was asked: its message is the help
+            typer.echo(message(), err=True)
+            return 2
+        return _say(f"{message().rstrip('.')}: see lladav-eval --help", 2)
     return _say(f"{type(error).__name__}: {error} (unforeseen; lladav-eval --debug ... shows where)", 3)
 
 

@@ -202,3 +202,24 @@ def test_the_options_are_those_of_the_design() -> None:
         "--judge", "--offline", "--engine", "--workers", "--ray-address", "--seed", "--resume", "--no-resume",
         "--retry-failed", "--device", "--dtype", "--trace", "--max-failures", "--time-limit",
     }  # fmt: skip
+
+
+def test_no_command_shows_the_help_as_it_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke([]) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("Usage: lladav-eval")
+    assert len(shown.splitlines()) > 10
+    assert "error:" not in shown
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--model", "pocket", "--out", ""], "--out is empty or the current directory"),
+        (["--model", "pocket", "--time-limit", "inf"], "'--time-limit': Input should be less than"),
+        (["--model", "./nope"], "no such directory, and not a hub name"),
+    ],
+)
+def test_options_of_run_that_mean_nothing(capsys: pytest.CaptureFixture[str], options: list[str], said: str) -> None:
+    assert invoke(["run", "--task", "pocket_digits", "--limit", "1", *options]) == 2
+    assert said in capsys.readouterr().err
