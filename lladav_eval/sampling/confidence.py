@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -63,7 +64,6 @@ def choose_tokens(
     """
     counts, device = [len(scores) for scores in logits], logits[0].device
     rows = max(1, WIDE_ELEMENTS.get(device.type, 1 << 24) // max(1, logits[0].shape[1]))
-    columns = {ids: torch.tensor(ids, device=device) for ids in set(map(tuple, forbidden)) if ids}
     token_ids, probabilities, finite, gaps, done = [], [], [], [], 0
     for pieces in _pieces(counts, rows):
         parts = [logits[sample][span].float() for sample, span in pieces]
@@ -75,7 +75,7 @@ def choose_tokens(
         wide = torch.cat(parts).double()
         for part, (sample, _) in zip(wide.split_with_sizes([len(part) for part in parts]), pieces, strict=True):
             if forbidden[sample]:
-                part.index_fill_(1, columns[tuple(forbidden[sample])], -torch.inf)
+                part.index_fill_(1, _columns(tuple(forbidden[sample]), device), -torch.inf)
         noise = None if uniforms is None else uniforms[done : done + len(wide)]
         done += len(wide)
         chosen = _choose(wide, temperature, noise)
@@ -97,6 +97,13 @@ def choose_tokens(
     if not with_gaps:
         return choices
     return [replace(choice, gaps=gap) for choice, gap in zip(choices, by_sample(gaps), strict=True)]
+
+
+@lru_cache(maxsize=64)
+def _columns(ids: tuple[int, ...], device: torch.device) -> Tensor:
+    """The ids on the device, sent once: sending them anew would wait for the forward pass that is under way."""
+    with torch.inference_mode(False):
+        return torch.tensor(ids, device=device)
 
 
 def _choose(wide: Tensor, temperature: float, uniforms: Tensor | None) -> Tensor:

@@ -72,8 +72,7 @@ def masked_log_likelihood(
             for mask in chunk
         ]
         for mask, logits in zip(chunk, denoise(queries), strict=True):
-            log_probabilities = logits.double().log_softmax(-1).cpu()
-            chosen = log_probabilities.gather(1, target[mask][:, None])
+            chosen = logits.double().log_softmax(-1).gather(1, target[mask][:, None].to(logits.device))
             estimates.append(len(target) / int(mask.sum()) * float(chosen.sum()))
     mean = math.fsum(estimates) / draws
     variance = math.fsum((estimate - mean) ** 2 for estimate in estimates) / max(draws - 1, 1)
