@@ -53,6 +53,10 @@ NO_VISION = VisionConfig(
 )
 
 
+NEWLINE_DEFAULT = "one_token"
+"""What the authors' llava_arch.py takes where config.json has no ``mm_newline_position``."""
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """Everything the model and the image processing need to know about a checkpoint."""
@@ -80,6 +84,9 @@ class ModelConfig:
     """N of ``anyres_max_N``: larger grids are reduced to about this many tiles."""
     max_length: int
     """Longest sequence the checkpoint was trained for (``tokenizer_model_max_length``)."""
+    newline_position: str = "grid"
+    """Where a video gets newline embeddings: behind every row (``grid``), every ``frame``, once or never
+    (``one_token``, ``no_token``)."""
     text_only: bool = False
     """True for LLaDA without tower and connector (model/text_only.py)."""
 
@@ -119,7 +126,7 @@ def parse_config(fields: dict[str, Any], directory: Path | None = None) -> Model
         return _text_only_config(text_only.our_fields(fields))
     _require(fields, "mm_projector_type", r"linear|mlp[1-9]\d?x_gelu")
     _require(fields, "mm_patch_merge_type", "spatial_unpad")
-    _require(fields, "mm_newline_position", "grid", default="grid")
+    _require(fields, "mm_newline_position", "grid|frame|one_token|no_token", default=NEWLINE_DEFAULT)
     _require(fields, "mm_spatial_pool_mode", "bilinear", default="bilinear")
     _require(fields, "image_aspect_ratio", r"anyres_max_[1-9]\d{0,5}")
     for switch in ("add_faster_video", "mm_use_im_start_end", "mm_use_im_patch_token", "tie_word_embeddings"):
@@ -134,6 +141,7 @@ def parse_config(fields: dict[str, Any], directory: Path | None = None) -> Model
         attention_bias=bool(fields.get("attention_bias", False)),
         causal=fields.get("lladav_eval_causal", False) is True,
         vision=vision,
+        newline_position=str(fields.get("mm_newline_position", NEWLINE_DEFAULT)),
         projector_depth=1 if projector == "linear" else int(projector[3:].split("x")[0]),
         image_aspect_ratio=fields["image_aspect_ratio"],
         image_grid_pinpoints=_pinpoints(fields, vision.image_size),

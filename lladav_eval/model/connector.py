@@ -45,7 +45,7 @@ def visual_tokens(
         assert image_size is not None
         return _anyres_tokens(features, image_size, newline, config)
     if layout == "video":
-        return _video_tokens(features, newline)
+        return _video_tokens(features, newline, config.newline_position)
     # Several images: the authors' evaluation stacks one tile each, which skips the newline that training adds.
     return features.flatten(0, 1)
 
@@ -76,14 +76,19 @@ def _remove_padding(grid: Tensor, image_size: tuple[int, int]) -> Tensor:
     return grid[:, :, border : grid_width - border]
 
 
-def _video_tokens(frames: Tensor, newline: Tensor) -> Tensor:
-    """Halve each frame's map bilinearly and end every row of every frame with the newline."""
+def _video_tokens(frames: Tensor, newline: Tensor, newline_position: str) -> Tensor:
+    """Halve each frame's map bilinearly; every row, every frame or the video ends with the newline, or nothing does."""
     count, patches, _ = frames.shape
     side = math.isqrt(patches)
     pooled_side = math.ceil(side / VIDEO_POOL_STRIDE)
     maps = frames.transpose(1, 2).unflatten(2, (side, side))
     maps = F.interpolate(maps, [pooled_side, pooled_side], mode="bilinear")
-    return torch.cat([_with_newlines(maps[index], newline) for index in range(count)])
+    if newline_position == "grid":
+        return torch.cat([_with_newlines(maps[index], newline) for index in range(count)])
+    tokens = maps.flatten(2).transpose(1, 2)
+    if newline_position == "frame":
+        return torch.cat((tokens, newline.expand(count, 1, -1)), dim=1).flatten(0, 1)
+    return torch.cat((tokens.flatten(0, 1), newline[None])) if newline_position == "one_token" else tokens.flatten(0, 1)
 
 
 def _with_newlines(grid: Tensor, newline: Tensor) -> Tensor:

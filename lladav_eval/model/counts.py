@@ -28,7 +28,8 @@ def padded_image(config: ModelConfig) -> tuple[int, int]:
 def video(config: ModelConfig, frames: int) -> tuple[int, int]:
     """(frames, tokens) of a video."""
     side = math.ceil(config.vision.grid / VIDEO_POOL_STRIDE)
-    return frames, frames * side * (side + 1)
+    newlines = {"grid": frames * side, "frame": frames, "one_token": 1, "no_token": 0}
+    return frames, frames * side**2 + newlines[config.newline_position]
 
 
 def _without_padding(grid_width: int, grid_height: int, size: tuple[int, int]) -> tuple[int, int]:

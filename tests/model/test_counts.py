@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from lladav_eval.errors import CheckpointError
 from lladav_eval.model import counts
 from lladav_eval.model.config import parse_config
 from lladav_eval.model.connector import visual_tokens
@@ -45,3 +46,28 @@ def test_several_images_and_videos() -> None:
         assert tiles == frames
         assert len(visual_tokens(torch.zeros(frames, patches, 1), layout, None, NEWLINE, CONFIG)) == tokens  # type: ignore[arg-type]
     assert counts.video(CONFIG, 32) == (32, 6720)  # 210 positions a frame, as the authors' users report
+
+
+@pytest.mark.parametrize("position", ["grid", "frame", "one_token", "no_token"])
+def test_where_a_video_s_newlines_go(position: str) -> None:
+    """Pooled by hand: four patches of a frame's 4 x 4 become one, and -1 is the newline."""
+    vision = dataclasses.replace(CONFIG.vision, image_size=16, patch_size=4)
+    config = dataclasses.replace(CONFIG, vision=vision, newline_position=position)
+    frames = torch.arange(3 * 16.0).view(3, 16, 1)
+    wanted: list[float] = []
+    for frame in frames.view(3, 4, 4):
+        for row in (0, 2):
+            wanted += [float(frame[row : row + 2, column : column + 2].mean()) for column in (0, 2)]
+            wanted += [-1.0] * (position == "grid")
+        wanted += [-1.0] * (position == "frame")
+    wanted += [-1.0] * (position == "one_token")
+    tokens = visual_tokens(frames, "video", None, torch.tensor([-1.0]), config)
+    assert tokens.flatten().tolist() == pytest.approx(wanted)
+    assert counts.video(config, 3) == (3, len(wanted))
+
+
+def test_a_config_that_says_nothing_of_newlines_means_one() -> None:
+    fields = {name: value for name, value in OFFICIAL_FIELDS.items() if name != "mm_newline_position"}
+    assert parse_config(fields).newline_position == "one_token"  # the default in the authors' llava_arch.py
+    with pytest.raises(CheckpointError, match="mm_newline_position"):
+        parse_config({**fields, "mm_newline_position": "row"})
