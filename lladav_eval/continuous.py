@@ -88,7 +88,7 @@ class Batch:
         """Answer all ``jobs``, drawn as there is room for them; gives the samples that left, step by step."""
         source = iter(jobs)
         while True:
-            while len(self._waiting) + len(self._running) < self.width and (job := next(source, None)) is not None:
+            while self._has_room(self._waiting) and (job := next(source, None)) is not None:
                 self._waiting.append(job)
             if not self._waiting and not self._running:
                 return
@@ -100,7 +100,7 @@ class Batch:
     def _admit(self) -> list[Done]:
         """Let in what there is room for, all media encoded together; gives the samples that can't be answered."""
         joining: list[Job] = []
-        while self._waiting and self._has_room(joining):
+        while self._waiting and self._has_room(joining, self._waiting[0]):
             joining.append(self._waiting.popleft())
         refused = []
         for job in list(joining):
@@ -124,12 +124,15 @@ class Batch:
         self._waiting.extendleft(reversed(joining))
         return refused
 
-    def _has_room(self, joining: Sequence[Job]) -> bool:
-        """Whether the first that waits may join beside ``joining``; one alone always may."""
+    def _has_room(self, joining: Sequence[Job], another: Job | None = None) -> bool:
+        """Whether beside those running and ``joining`` there is room for ``another``, or one not seen yet.
+
+        One alone always has room.
+        """
         there = [*(job.prompt for job, _ in self._running.values()), *(job.prompt for job in joining)]
-        if len(there) >= self.width:
-            return False
-        return not there or self._holds is None or self._holds([*there, self._waiting[0].prompt])
+        if not there or self._holds is None or len(there) >= self.width:
+            return len(there) < self.width
+        return self._holds(there if another is None else [*there, another.prompt])
 
     def _bind(self, joining: list[Job]) -> list[Done]:
         began = time.perf_counter()

@@ -125,8 +125,12 @@ class LladaV:
         follow each other with equal settings share batches, in which a new one takes the place of a finished one.
         ``batch_size`` None fills the device's memory. The rest is as in ``generate``.
         """
-        most = DEFAULT_BATCH_SIZE if self.model.device.type == "cpu" else MOST_AT_ONCE
-        ahead = _Ahead(self, asked, 2 * (batch_size or most))
+        depth = (
+            MOST_AT_ONCE
+            if batch_size is None and self.model.device.type != "cpu"
+            else 2 * (batch_size or DEFAULT_BATCH_SIZE)
+        )
+        ahead = _Ahead(self, asked, depth)
         with ahead:
             for params, group in groupby(ahead, key=lambda item: item[1].params):
                 self._check(params)
