@@ -125,12 +125,7 @@ class LladaV:
         follow each other with equal settings share batches, in which a new one takes the place of a finished one.
         ``batch_size`` None fills the device's memory. The rest is as in ``generate``.
         """
-        depth = (
-            MOST_AT_ONCE
-            if batch_size is None and self.model.device.type != "cpu"
-            else 2 * (batch_size or DEFAULT_BATCH_SIZE)
-        )
-        ahead = _Ahead(self, asked, depth)
+        ahead = _Ahead(self, asked, 2 * (batch_size or DEFAULT_BATCH_SIZE))
         with ahead:
             for params, group in groupby(ahead, key=lambda item: item[1].params):
                 self._check(params)

@@ -37,8 +37,7 @@ def compare(
     """Compare runs on the samples that all of them have."""
     import json
 
-    from rich.console import Console
-
+    from lladav_eval.cli.console import output
     from lladav_eval.reports.comparison import compare_runs
     from lladav_eval.reports.comparison_text import markdown, print_comparison
     from lladav_eval.reports.load import load_run
@@ -55,6 +54,6 @@ def compare(
     if as_json:
         typer.echo(json.dumps({**comparison.as_json(), "files": [str(path) for path in written]}, sort_keys=True))
         return
-    print_comparison(comparison, Console(), categories)
+    print_comparison(comparison, output(), categories)
     if written:
         typer.echo(f"written: {', '.join(map(str, written))}")

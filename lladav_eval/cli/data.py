@@ -39,10 +39,10 @@ def register(main: typer.Typer) -> None:
 @app.command("list", epilog="Example: lladav-eval data list")
 def list_data(data: Data = None) -> None:
     """List the data set of every task, its size, and what of it is in the data folder. No network."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from lladav_eval.cli.console import output
     from lladav_eval.data.lock import read_lock
     from lladav_eval.runs.tasks import PREFIX, list_tasks
 
@@ -56,7 +56,7 @@ def list_data(data: Data = None) -> None:
         state = _state(root, pinned.get(split.name)) if split else "part of the package"
         cells = (name.removeprefix(PREFIX), split.name if split else "", size, state)
         table.add_row(*(Text(cell, overflow="fold") for cell in cells))
-    Console().print(table)
+    output().print(table)
     typer.echo(f"data folder: {root}")
 
 

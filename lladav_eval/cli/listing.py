@@ -54,13 +54,14 @@ def models(as_json: Json = False) -> None:
 
 
 def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from lladav_eval.cli.console import output
 
     table = Table()
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
-    Console().print(table)
+    output().print(table)

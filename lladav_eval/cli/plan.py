@@ -161,9 +161,10 @@ def _document(
 
 def _show(estimates: list[Estimate], hardware: Hardware, dtype: str, notes: list[str]) -> None:
     from rich.box import SIMPLE
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from lladav_eval.cli.console import output
 
     table = Table(
         title=f"{hardware.name}, {dtype.removeprefix('torch.')}", title_justify="left", box=SIMPLE, pad_edge=False
@@ -181,7 +182,7 @@ def _show(estimates: list[Estimate], hardware: Hardware, dtype: str, notes: list
             f"{one.memory_bytes / (1 << 30):.1f}",
             "does not fit" if one.seconds is None else _duration(one.seconds),
         )
-    console = Console()
+    console = output()
     console.print(table)
     known = [one.seconds for one in estimates if one.seconds is not None]
     if len(estimates) > 1 and len(known) == len(estimates):

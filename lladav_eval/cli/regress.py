@@ -82,8 +82,7 @@ def _show(regression: Regression, github: bool, as_json: bool) -> None:
     import json
     import secrets
 
-    from rich.console import Console
-
+    from lladav_eval.cli.console import output
     from lladav_eval.reports.ci import annotation_lines
     from lladav_eval.reports.regression_text import markdown, print_regression
 
@@ -98,7 +97,7 @@ def _show(regression: Regression, github: bool, as_json: bool) -> None:
         token = secrets.token_hex(16) if github else ""
         if github:
             typer.echo(f"::stop-commands::{token}")
-        print_regression(regression, Console())
+        print_regression(regression, output())
         if github:
             typer.echo(f"::{token}::")
 
@@ -120,6 +119,7 @@ def _report_error(
 ) -> None:
     """The reports that were asked for, with the line that stderr gets: pipelines call us after failed runs too, and
     people look at what a pipeline keeps."""
+    from lladav_eval.errors import EvalError
     from lladav_eval.reports.ci import error_annotation, error_junit
     from lladav_eval.reports.escape import printable
     from lladav_eval.reports.output import write_report
@@ -131,10 +131,12 @@ def _report_error(
     if github:
         typer.echo(error_annotation(reason))
         _add_to_summary(error_markdown(*runs, reason))
-    if junit is not None:
-        write_report(junit, error_junit(*runs, reason))
-    if markdown is not None:
-        write_report(markdown, error_markdown(*runs, reason))
+    for path, text in ((junit, error_junit(*runs, reason)), (markdown, error_markdown(*runs, reason))):
+        try:
+            if path is not None:
+                write_report(path, text)
+        except EvalError as unwritten:  # the first reason is the one to end with
+            typer.echo(f"warning: {printable(str(unwritten))}", err=True)
 
 
 def _one_line(reasons: tuple[str, ...]) -> str:

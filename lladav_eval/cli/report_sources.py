@@ -149,18 +149,19 @@ def _media(request: Request) -> Media:
 
     if request.video is None:
         return Media(request.images)
-    return Media(_frames(request.video), video=True)
+    return Media(_frames(request.video, request.num_frames), video=True)
 
 
-def _frames(video: str | Path | VideoClip | tuple[Image, ...]) -> Sequence[Image]:
-    if isinstance(video, tuple):
-        return video
+def _frames(video: str | Path | VideoClip | tuple[Image, ...], count: int) -> Sequence[Image]:
+    """The ``count`` frames that the model saw."""
     from PIL import Image
 
+    from lladav_eval.processing.decoding import frame_indices
     from lladav_eval.processing.video import read_video
-    from lladav_eval.reports.html_media import FRAMES
 
-    return [Image.fromarray(frame) for frame in read_video(video, FRAMES)]
+    if isinstance(video, tuple):
+        return [video[index] for index in frame_indices(len(video), count)] if video else ()
+    return [Image.fromarray(frame) for frame in read_video(video, count)]
 
 
 def _spec(path: Path) -> dict[str, Any]:

@@ -144,6 +144,7 @@ def run(
 def _run(spec: RunSpec, out: Path | None, resume: bool, retry_failed: bool) -> None:
     from rich.console import Console
 
+    from lladav_eval.cli.console import output
     from lladav_eval.cli.engines import choose_engine, model_loader
     from lladav_eval.errors import UsageError
     from lladav_eval.reports.table import markdown_table, notes, terminal_table
@@ -169,7 +170,7 @@ def _run(spec: RunSpec, out: Path | None, resume: bool, retry_failed: bool) -> N
         ask=_asker(spec.judge, directory.path / "judge_replies.jsonl"),
     )
     directory.write_text(directory.table, markdown_table(result.results))
-    console = Console()
+    console = output()
     console.print(terminal_table(result.results))
     for note in notes(result.results):
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)

@@ -252,12 +252,11 @@ def _write(found: Sweep, folder: Path) -> list[Path]:
 def _show(found: Sweep, files: Sequence[Path], as_json: bool) -> None:
     import json
 
-    from rich.console import Console
-
+    from lladav_eval.cli.console import output
     from lladav_eval.reports.sweep_text import print_sweep
 
     if as_json:
         typer.echo(json.dumps({**found.as_json(), "files": [str(path) for path in files]}, sort_keys=True))
         return
-    print_sweep(found, Console())
+    print_sweep(found, output())
     typer.echo(f"written: {', '.join(map(str, files))}")

@@ -13,7 +13,10 @@ from lladav_eval.reports.escape import printable, shorten
 from lladav_eval.reports.sweep import COSTS, Cost, Row, Sweep, decoding
 from lladav_eval.reports.sweep_text import facts_lines
 
-AXES: dict[Cost, str] = {"seconds": "seconds per sample", "forward_passes": "forward passes per sample"}
+AXES: dict[Cost, str] = {
+    "seconds": "seconds per answered sample",
+    "forward_passes": "forward passes per answered sample",
+}
 _MARKERS = "osD^vP*X<>hp"
 _WIDTH = 3.6
 _COLUMNS = 3
@@ -101,7 +104,11 @@ def _plot(quality: str, tasks: Sequence[str], cost: Cost, draw: Draw, facts: str
 def _facts(comparison: Comparison) -> str:
     """What must stand beside the numbers: one line per run."""
     pairs = zip(comparison.labels, comparison.runs, strict=True)
-    lines = [f"{shorten(label, 40)}: protocol {run.protocol}, commit {run.version}, {run.date}" for label, run in pairs]
+    lines = [
+        f"{shorten(label, 40)}: protocol {run.protocol}, commit {run.version}, {run.date}"
+        + (f", approximate decoding ({shorten(run.approximate, 60)}, hollow)" if run.approximate else "")
+        for label, run in pairs
+    ]
     return "\n".join(map(printable, lines))
 
 
@@ -110,21 +117,34 @@ def _title(panel: Any, task: str, n: int) -> None:
 
 
 def _draw_runs(panel: Any, comparison: Comparison, task: str, cost: Cost) -> None:
-    """One task of a comparison: each run's score with its interval at its cost; hollow where it is approximate."""
+    """One task of a comparison: each run's score with its interval at its cost; hollow where it is approximate.
+
+    A run whose cost isn't known, as where all its samples failed, is a level line.
+    """
     for entry in comparison.entries:
-        if entry.task != task or getattr(entry, cost) is None:
+        if entry.task != task:
             continue
+        own, colour, label = getattr(entry, cost), f"C{entry.run % 10}", comparison.labels[entry.run]
+        label = shorten(printable(label), 40).lstrip("_")
+        if own is None:
+            panel.axhline(entry.score, color=colour, linewidth=1, linestyle=":")
+            panel.axhspan(entry.low, entry.high, color=colour, alpha=0.12, linewidth=0)
         approximate = comparison.runs[entry.run].tasks[task].approximate is not None
         panel.errorbar(
-            getattr(entry, cost),
-            entry.score,
-            yerr=[[entry.score - entry.low], [entry.high - entry.score]],
+            [] if own is None else [own],
+            [] if own is None else [entry.score],
+            yerr=None if own is None else _reach(entry.score, entry.low, entry.high),
             fmt=_MARKERS[entry.run % len(_MARKERS)],
-            color=f"C{entry.run % 10}",
+            color=colour,
             markerfacecolor="none" if approximate else None,
             capsize=3,
-            label=shorten(printable(comparison.labels[entry.run]), 40).lstrip("_"),
+            label=label,
         )
+        if entry.failed:
+            panel.annotate(
+                f"{entry.failed} failed", (0 if own is None else own, entry.score), xytext=(4, 4),
+                textcoords="offset points", fontsize=6.5, color=colour,
+            )  # fmt: skip
     _title(panel, task, next(entry.n for entry in comparison.entries if entry.task == task))
 
 
@@ -177,4 +197,9 @@ def _name_points(panel: Any, front: Sequence[Row], cost: Cost, style: dict[str, 
 def _error(row: Row) -> list[list[float]] | None:
     if row.low is None or row.high is None:
         return None
-    return [[row.value - row.low], [row.high - row.value]]
+    return _reach(row.value, row.low, row.high)
+
+
+def _reach(value: float, low: float, high: float) -> list[list[float]]:
+    """Down and up from a value to the ends of its interval; runs of earlier versions miss an end by a last bit."""
+    return [[max(0.0, value - low)], [max(0.0, high - value)]]

@@ -9,6 +9,7 @@ import contextlib
 import math
 import signal
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -274,10 +275,11 @@ class _Run:
     ) -> None:
         """Put a finished group on disk, and only then count it."""
         journal.append([Record(item.task, item.doc_id, item.key, item.prompt, answer) for item, answer in group])
-        for item, answer in group:
+        for _, answer in group:
             self.answered.add(answer.status == "failed")
             self.reason = answer.error or self.reason
-            progress.advance(bars[item.task])
+        for task, count in Counter(item.task for item, _ in group).items():
+            progress.advance(bars[task], count)  # at once: the bar's rate comes from the times between advances
         if self.stopped.is_set():
             raise KeyboardInterrupt
         self._stop_if_too_many(group[-1][0].task)

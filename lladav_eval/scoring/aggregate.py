@@ -60,8 +60,10 @@ def interval(values: Sequence[float]) -> tuple[float, float, str]:
     if all(value in (0, 1) for value in values):
         from statsmodels.stats.proportion import proportion_confint
 
-        low, high = proportion_confint(int(sum(values)), n, alpha=0.05, method="wilson")
-        return float(low), float(high), "wilson"
+        right = int(sum(values))
+        low, high = proportion_confint(right, n, alpha=0.05, method="wilson")
+        # At the ends the interval ends there too, which rounding misses by a last bit.
+        return (float(low) if right else 0.0), (float(high) if right < n else 1.0), "wilson"
     mean = math.fsum(values) / n
     if n == 1:
         return min(0.0, mean), max(1.0, mean), "whole range"

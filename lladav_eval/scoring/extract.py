@@ -16,10 +16,18 @@ _FOLDED = {
     **dict.fromkeys(map(ord, "\u201c\u201d\u201e\u201f\u2033"), '"'),
     **dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff"), None),  # nothing to be seen
 }
-_ANSWER_CUE = re.compile(r"(?<![^\W_])[*_`]*(?:final\s+)?answer[*_`]*\s*(?:is\b|:|=)\s*:?[\s*_`]*", re.IGNORECASE)
+_ANSWER_CUE = re.compile(
+    r"(?<![^\W_])(?:answer|(?:correct|right|best)\s+(?:option|choice))[*_`]*\s*"
+    # "The answer is correct because ..." states nothing.
+    r"(?:is\b(?!\s+(?:(?:correct|approximate)\b|(?:clear|obvious|evident|based)\s+(?:because|since|as|from|that|on|in)\b))"
+    r"|:|=)\s*:?(?:[\s*_`]|\\[\[(]|\$\$)*",
+    re.IGNORECASE,
+)
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
 MAX_LENGTH = 200
 """Longer texts are no final answers."""
+_NEAR = len("*the final ")
+"""How far before a cue a lone * or _ that opens emphasis is looked for."""
 _EMPHASIS = ("**", "__", "`", "*", "_")
 _WRAPPERS = (*_EMPHASIS, '"', "'")
 
@@ -69,12 +77,13 @@ def stated_answer(text: str) -> str | None:
         return None
     cue = cues[-1]
     line = text[cue.end() :].split("\n", 1)[0]
-    before = text[text.rfind("\n", 0, cue.start()) + 1 : cue.end()]
+    begins = text.rfind("\n", 0, cue.start()) + 1
+    before, near = text[begins : cue.end()], text[max(begins, cue.start() - _NEAR) : cue.end()]
     for mark in _EMPHASIS:
         # Emphasis that begins before the answer ends in or behind it. A lone * or _ may also be part of a formula.
-        if (before if mark in ("**", "__", "`") else cue.group()).count(mark) % 2:
+        if (before if mark in ("**", "__", "`") else near).count(mark) % 2:
             line = line.replace(mark, "", 1)
-        before = before.replace(mark, "")
+        before, near = before.replace(mark, ""), near.replace(mark, "")
     return clean(line)
 
 

@@ -220,16 +220,21 @@ class _Reader:
         return value
 
     def _product(self) -> Any:
+        start = self._place
         value = self._power()
         while self.left() and self._peek() not in ("+", "-", ")", "}", "]"):
+            whole = self._place == start + 1 and self._before.isdigit()
+            start = self._place
             if self._peek() in _QUOTIENT:
                 self._take()
                 value = value / self._signed()
             elif self._peek() in _PRODUCT:
                 self._take()
                 value = value * self._signed()
-            elif self._before[-1].isdigit() and (self._peek()[0].isdigit() or self._peek() in _FRACTIONS):
+            elif whole and (self._peek()[0].isdigit() or self._peek() in _FRACTIONS):
                 value = self._side_by_side(value)
+            elif self._before[-1].isdigit() and self._peek()[0].isdigit():
+                raise _Unreadable
             else:
                 value = value * self._power()
         return value

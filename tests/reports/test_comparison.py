@@ -212,9 +212,21 @@ def test_pictures_open_and_are_the_same_every_time(tmp_path: Path) -> None:
                 assert len(image.convert("L").getcolors(256) or []) > 5
         else:
             text = "".join(ElementTree.parse(path).getroot().itertext())
-            assert "per sample" in text
+            assert "per answered sample" in text
             assert "a (n = 10)" in text
             assert "$x_{1}$" in text
+
+
+def test_pictures_of_all_right_all_wrong_and_all_failed(tmp_path: Path) -> None:
+    """At the ends of an interval there is nothing left of it; a run without an answer has no cost."""
+    right, wrong = Sheet([1.0] * 20), Sheet([0.0] * 20)
+    failed = Sheet([0.0] * 20, statuses=dict.fromkeys(range(20), "failed"))
+    result = compare_runs(runs(tmp_path, {"a": right}, {"a": wrong}, {"a": failed}))
+    svg = next(path for path in plot_comparison(result, tmp_path / "plots") if path.name.endswith("passes.svg"))
+    text = "".join(ElementTree.parse(svg).getroot().itertext())
+    for label in result.labels:
+        assert text.count(label) == 2  # what must stand beside the numbers, and the legend
+    assert "20 failed" in text
 
 
 def test_hostile_names_stay_text(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from reports.report_pages import read_script
 from tiny_checkpoint import write_checkpoint
 
@@ -147,3 +148,11 @@ def test_a_task_that_cannot_be_loaded_names_the_way_out(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text(json.dumps({"spec": {"tasks": ["lladav_nothing"], "model": "m"}}))
     with pytest.raises(EvalError, match="--no-media"):
         Pictures([tmp_path])
+
+
+def test_the_frames_shown_are_those_the_model_saw() -> None:
+    from lladav_eval.cli.report_sources import _frames
+
+    frames = tuple(Image.new("RGB", (4, 4), (number, 0, 0)) for number in range(12))
+    assert [frame.getpixel((0, 0)) for frame in _frames(frames, 4)] == [(number, 0, 0) for number in (0, 3, 7, 11)]
+    assert len(_frames((), 4)) == 0

@@ -100,3 +100,9 @@ def test_points_are_shown_as_they_are() -> None:
 def test_what_cant_be_aggregated_raises(items: list[Any], how: Callable[[list[Any]], Any], message: str) -> None:
     with pytest.raises(TaskError, match=message):
         summary(items, how=how)
+
+
+def test_wilson_intervals_end_where_the_scores_end() -> None:
+    for n in range(1, 200):
+        assert interval([1.0] * n)[1] == 1.0
+        assert interval([0.0] * n)[0] == 0.0

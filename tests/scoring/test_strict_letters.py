@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from example_rows import OPTIONS, ROWS
 
@@ -125,6 +127,49 @@ def test_mathverse_reads_options_where_the_question_is_in_the_picture() -> None:
     }  # fmt: skip
     assert get_scorer("mathverse").score(row, "140°", "strict", 0).value == 1
     assert get_scorer("mathverse").score({**row, "question_for_eval": None}, "140°", "strict", 0).status == "unparsed"
+
+
+@pytest.mark.parametrize(
+    ("options", "text", "letter"),
+    [
+        ("1|2|3|Cannot be determined", "D. Cannot be determined", "D"),
+        ("1|2|3|Cannot be determined", "The answer is D) Cannot be determined since it is dark.", "D"),
+        ("1|2|3|Cannot be determined", "**D. Cannot be determined**\n\nIt is dark.", "D"),
+        ("1|Isn't visible|3", "B. Isn't visible", "B"),
+        ("red|dark blue|a cat|7", "**B. dark blue**\n\nThe sky shows it.", "B"),
+        ("red|dark blue|a cat|7", "**B.** dark blue", "B"),
+        ("red|dark blue|a cat|7", "dark blue\n\nThe sky shows it.", "B"),
+        ("red|dark blue|a cat|7", "B. dark blue. The answer is clear because option A is too bright.", "B"),
+        ("red|dark blue|a cat|7", "Answer: B.\n\nThe answer is correct because it fits.", "B"),
+        ("red|dark blue|a cat|7", "B) dark blue\n\nA) red: wrong.\nC) a cat: wrong.\nD) 7: wrong.", "B"),
+        ("red|dark blue|a cat|7", "The answer is B; A and C are wrong.", "B"),
+        ("red|dark blue|a cat|7", "The answer is (B), (A) is wrong.", "B"),
+        ("red|dark blue|a cat|7", "The correct option is (B).", "B"),
+        ("red|dark blue|a cat|7", "The answer is:\n\\[\n\\boxed{B}\n\\]", "B"),
+        ("red|dark blue|a cat|7", "A. red\nB. dark blue\nC. a cat\nD. 7", None),
+        ("red|dark blue|a cat|7", "A. red\nB. dark blue\nC. a cat\nD. 7\n\nThe correct option is (B).", "B"),
+        ("red|dark blue|a cat|7", "Choose (A). The answer is clearly none of them.", None),
+        ("X|Y|Z|W", "The answer is Y.", "B"),
+        ("G|D|A|F", "G", "A"),
+        ("G|D|A|F", "A", "A"),
+        ("G|D|A|F", "D", "D"),
+        ("x|y|z", "$y$", "B"),
+    ],
+)
+def test_what_options_stand_for(options: str, text: str, letter: str | None) -> None:
+    assert extract_choice(text, dict(zip("ABCD", options.split("|"), strict=False))) == letter
+
+
+@pytest.mark.parametrize("text", ["The answer is I, because it fits.", "I, because it fits.", "Answer: I, not B."])
+def test_i_before_a_comma(text: str) -> None:
+    assert extract_choice(text, "ABCDEFGHIJ") == "I"
+
+
+@pytest.mark.parametrize("unit", ["_", "*", "`", "option A, ", "(A), ", "answer ", "A. ", "Answer: ", "not "])
+def test_long_texts_take_no_time(unit: str) -> None:
+    begin = time.process_time()
+    extract_choice("Name: " + unit * (60_000 // len(unit)), "ABCDEFGHIJ")
+    assert time.process_time() - begin < 5
 
 
 def test_a_letter_set_as_a_formula() -> None:
