@@ -301,7 +301,8 @@ def _reply(response: httpx.Response, asked: str, seconds: float, attempt: int) -
 
 
 def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    """A number of tokens; None for what can't be one."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**12 else None
 
 
 def _retry_after(response: httpx.Response) -> float | None:

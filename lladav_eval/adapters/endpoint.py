@@ -10,8 +10,9 @@ import base64
 import io
 import threading
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from itertools import chain, islice
 from typing import Any
 
 from lladav_eval.adapters.chat_client import (
@@ -86,19 +87,42 @@ class EndpointAnswerer:
         """
         for question in questions:
             _check(question.params)
-        stop = threading.Event()
+        answers = dict(chain.from_iterable(self.stream(iter(questions))))
+        return [answers[index] for index in range(len(questions))]
+
+    def stream(self, questions: Iterator[Question]) -> Iterator[list[tuple[int, Generation]]]:
+        """The same as they come: answers, each with its question's position in the order given.
+
+        An error that ends everything comes after all answers that were still under way.
+        """
+        numbered, stop = enumerate(questions), threading.Event()
+        jobs: dict[Future[Generation | None], int] = {}
         with ThreadPoolExecutor(max(1, self.concurrency)) as pool:
-            jobs = [pool.submit(self._answer, question, stop) for question in questions]
             try:
-                for job in as_completed(jobs):
-                    job.result()
-            finally:  # after an error or Ctrl-C: what waits is dropped, what is in flight may end
+                while True:
+                    for index, question in islice(numbered, max(1, self.concurrency) - len(jobs)):
+                        _check(question.params)
+                        jobs[pool.submit(self._answer, question, stop)] = index
+                    if not jobs:
+                        return
+                    done, _ = wait(jobs, return_when=FIRST_COMPLETED)
+                    error = next((job.exception() for job in done if job.exception() is not None), None)
+                    if error is not None:  # what waits is dropped, what is in flight may end
+                        stop.set()
+                        done, _ = wait(jobs)
+                    found = [(jobs.pop(job), job.result()) for job in done if job.exception() is None]
+                    answers = [(index, answer) for index, answer in found if answer is not None]
+                    if answers:
+                        yield answers
+                    if error is not None:
+                        raise error
+            finally:  # after Ctrl-C too
                 stop.set()
                 for job in jobs:
                     job.cancel()
-        return [job.result() for job in jobs]
 
-    def _answer(self, question: Question, stop: threading.Event) -> Generation:
+    def _answer(self, question: Question, stop: threading.Event) -> Generation | None:
+        """None if another request failed for good, whose error is the one to tell."""
         started = time.perf_counter()
         try:
             if stop.is_set():
@@ -112,7 +136,7 @@ class EndpointAnswerer:
         except SampleError as error:
             return Generation.failure(str(error))
         except Stopped:
-            return Generation.failure("another request failed for good")  # whose error is raised instead of any answer
+            return None
         except BaseException:
             stop.set()  # here, so that no other request begins in between
             raise

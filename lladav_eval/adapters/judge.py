@@ -29,7 +29,7 @@ class Reply:
     """What a judge said."""
 
     key: str
-    """Hash of model, prompt and settings."""
+    """Hash of endpoint, model, prompt, settings and attempt."""
     model: str
     """The judge as asked for."""
     served_model: str
@@ -68,6 +68,7 @@ class Judge:
             endpoint, who="the judge", key_variables=KEY_VARIABLES, patience=patience, connections=concurrency
         )
         self._lock = threading.Lock()
+        self._asking: dict[str, threading.Lock] = {}
         self._replies = _load(store)
 
     @property
@@ -75,30 +76,33 @@ class Judge:
         """Requests sent so far."""
         return self._client.calls
 
-    def ask(self, prompt: str, system: str = "") -> Reply:
+    def ask(self, prompt: str, system: str = "", *, attempt: int = 0) -> Reply:
         """The reply to one prompt; see ``ask_all``."""
-        return self.ask_all([prompt], system)[0]
+        return self.ask_all([prompt], system, attempt=attempt)[0]
 
-    def ask_all(self, prompts: Sequence[str], system: str = "") -> list[Reply]:
+    def ask_all(self, prompts: Sequence[str], system: str = "", *, attempt: int = 0) -> list[Reply]:
         """One reply per prompt, in order; equal prompts are asked once, stored ones not at all.
+
+        ``attempt`` numbers the times that one and the same answer is wanted anew, because the last one said nothing.
 
         Raises:
             EnvironmentError_: the endpoint can't be reached, refuses the key, or keeps failing. Replies that came
                 before are stored, so the next call goes on from there.
-            UsageError: the endpoint rejects the request.
+            UsageError: the endpoint rejects the first request of all.
+            RequestRejected: it rejects this one, having answered others.
         """
-        keys = [self._key(prompt, system) for prompt in prompts]
+        keys = [self._key(prompt, system, attempt) for prompt in prompts]
         todo = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in self._replies}
         if todo:
             self._fetch(todo, system)
         return [self._replies[key] for key in keys]
 
-    def is_stored(self, prompt: str, system: str = "") -> bool:
+    def is_stored(self, prompt: str, system: str = "", *, attempt: int = 0) -> bool:
         """Whether the reply is there without asking."""
-        return self._key(prompt, system) in self._replies
+        return self._key(prompt, system, attempt) in self._replies
 
-    def _key(self, prompt: str, system: str) -> str:
-        facts = [self.endpoint.model, system, prompt, self.max_tokens]
+    def _key(self, prompt: str, system: str, attempt: int) -> str:
+        facts = [self.endpoint.url, self.endpoint.model, system, prompt, self.max_tokens, attempt]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def _fetch(self, todo: dict[str, str], system: str) -> None:
@@ -115,13 +119,16 @@ class Judge:
 
     def _one(self, key: str, prompt: str, system: str, stop: threading.Event) -> None:
         try:
-            if stop.is_set():
-                return
-            served, text = self._request(prompt, system, stop)
-            reply = Reply(key, self.endpoint.model, served, prompt, system, text)
             with self._lock:
-                _append(self.store, reply)
-                self._replies[key] = reply
+                asking = self._asking.setdefault(key, threading.Lock())
+            with asking:  # whoever asks the same at the same time waits for this reply
+                if stop.is_set() or key in self._replies:
+                    return
+                served, text = self._request(prompt, system, stop)
+                reply = Reply(key, self.endpoint.model, served, prompt, system, text)
+                with self._lock:
+                    _append(self.store, reply)
+                    self._replies[key] = reply
         except Stopped:
             return  # another request failed, and its error is the one to tell
         except BaseException:
@@ -141,6 +148,8 @@ class Judge:
         try:
             reply = self._client.complete(body, stop, needs_text=True)
         except RequestRejected as error:
+            if self._replies:  # it can be asked, only not this
+                raise
             raise UsageError(str(error)) from None
         except (NoUsableReply, EnvironmentError_) as error:
             raise EnvironmentError_(
@@ -169,7 +178,10 @@ def _load(path: Path) -> dict[str, Reply]:
         whole = content[: content.rfind(b"\n") + 1]
         if len(whole) < len(content):
             os.truncate(path, len(whole))
-        return {reply.key: reply for reply in _replies(path, whole)}
+        found: dict[str, Reply] = {}
+        for reply in _replies(path, whole):
+            found.setdefault(reply.key, reply)
+        return found
     except OSError as error:
         raise UsageError(f"the judge's replies {path} can't be read ({error.strerror})") from error
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -213,7 +214,7 @@ def _arguments(pairs: Sequence[str]) -> dict[str, Any]:
         name, equals, _ = pair.partition("=")
         if not name or not equals:
             raise UsageError(f"lmms: {pair!r} is not key=value; write lmms:NAME,key=value,key=value")
-        if any(word in name.lower() for word in _SECRET):
+        if re.split(r"[^a-z]+", name.lower())[-1] in _SECRET:  # api_key, hf_token; not max_new_tokens
             raise UsageError(f"lmms: {name} would end up in the run's files; give it by the environment instead")
     return dict(simple_parse_args_string(",".join(pairs)))
 

@@ -51,6 +51,14 @@ class ReplayAnswerer:
         """For the run's manifest."""
         return {"name": self.name, "kind": "replay", "answers": len(self._answers), "sha256": self._digest}
 
+    def check(self, tasks: Sequence[str]) -> None:
+        """Raises UsageError if several tasks are asked, and the file doesn't say which its answers are for."""
+        if len(tasks) > 1 and not self._has_tasks:
+            raise UsageError(
+                f"{self.path} doesn't say which task its answers are for, and {' and '.join(tasks)} are asked: "
+                'add "task" to every line, or run one task'
+            )
+
     def answer(self, questions: Sequence[Question]) -> list[Generation]:
         """The recorded answer of each question, in order; a question without one is a failed sample.
 

@@ -16,7 +16,14 @@ HUB_TIMEOUT = 5.0
 
 
 def check(spec: RunSpec) -> None:
-    """Weights, data and memory of a run on a hub model. Raises EnvironmentError_ naming all that is missing."""
+    """Weights, data and memory of a run on a hub model. Raises EnvironmentError_ naming all that is missing.
+
+    Raises UsageError if recorded answers don't say which of several tasks they are for.
+    """
+    if spec.model.startswith("replay:") and len(spec.tasks) > 1:
+        from lladav_eval.adapters.replay import ReplayAnswerer
+
+        ReplayAnswerer(spec.model.removeprefix("replay:")).check(spec.tasks)
     from lladav_eval.model.checkpoint import HUB_NAME, OFFICIAL, OFFICIAL_SIZE
 
     if not HUB_NAME.fullmatch(spec.model) or Path(spec.model).expanduser().exists():

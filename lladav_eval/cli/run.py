@@ -207,11 +207,11 @@ def _asker(judge: str | None, store: Path) -> Ask | None:
     judges: dict[int, Judge] = {}
     making = Lock()
 
-    def ask(prompt: str, max_tokens: int) -> str:
+    def ask(prompt: str, max_tokens: int, attempt: int) -> str:
         with making:
             if max_tokens not in judges:
                 judges[max_tokens] = Judge(endpoint, store, max_tokens=max_tokens)
-        return judges[max_tokens].ask(prompt).text
+        return judges[max_tokens].ask(prompt, attempt=attempt).text
 
     return ask
 

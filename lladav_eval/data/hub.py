@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lladav_eval.data.layout import Split, choose_files
@@ -82,6 +82,11 @@ class Hub:
             api = HfApi(endpoint=self.endpoint)
             info = api.dataset_info(split.dataset, revision=revision, files_metadata=True, timeout=TIMEOUT)
         files = {file.path: file for file in map(_remote, info.siblings or ())}
+        outside = next((path for path in files if not _is_inside(path)), None)
+        if outside is not None:
+            raise TaskError(
+                f"{split.dataset}: the hub names a file outside of the data set, {outside!r:.80}: don't use it"
+            )
         card = info.card_data
         configs = card.get("configs") if card is not None else None
         tables = choose_files(list(files), split, configs or ())
@@ -123,6 +128,12 @@ class Hub:
             if not _is_right(path, file):
                 path.unlink(missing_ok=True)
                 raise EnvironmentError_(f"{path} arrived damaged and was removed: run the command again")
+
+
+def _is_inside(path: str) -> bool:
+    """Whether a hub's name for a file stays in the data set's folder."""
+    parts = PurePosixPath(path).parts
+    return bool(parts) and not path.startswith("/") and ".." not in parts and "\\" not in path and "\0" not in path
 
 
 def _is_right(path: Path, file: RemoteFile) -> bool:

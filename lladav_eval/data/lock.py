@@ -55,7 +55,7 @@ def read_lock(root: Path) -> dict[str, Entry]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(
             f"the lock file {path} can't be read ({error}): restore it, or delete it to pin anew"
         ) from None
@@ -63,7 +63,7 @@ def read_lock(root: Path) -> dict[str, Entry]:
         if content["version"] != _VERSION:
             raise UsageError(f"the lock file {path} has version {content['version']}; this program knows {_VERSION}")
         return {name: _entry(value) for name, value in content["splits"].items()}
-    except (KeyError, TypeError, AttributeError, ValueError):
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError):
         raise UsageError(f"the lock file {path} is damaged: restore it, or delete it to pin anew") from None
 
 

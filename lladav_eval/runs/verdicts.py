@@ -8,6 +8,8 @@ A sample's category comes from its row: ``metadata.category`` of a YAML names a 
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +19,7 @@ from itertools import islice
 from typing import Any
 
 from lladav_eval.approximate import in_use
-from lladav_eval.errors import EvalError, TaskError, one_line
+from lladav_eval.errors import EvalError, SampleError, TaskError, one_line
 from lladav_eval.records import Score
 from lladav_eval.runs.journal import Journal, Record
 from lladav_eval.runs.questions import Plan
@@ -40,8 +42,9 @@ class Verdict:
 ASKED_AT_ONCE = 8
 """Samples whose judge is asked at the same time."""
 
-Ask = Callable[[str, int], str]
-"""(prompt, most tokens of the reply) -> what the judge of the official protocol says; stored by whoever asks."""
+Ask = Callable[[str, int, int], str]
+"""(prompt, most tokens of the reply, times that this sample asked the same before) -> what the judge of the official
+protocol says; stored by whoever asks."""
 
 
 def judge(plan: Plan, record: Record, protocol: str = "strict", ask: Ask | None = None) -> Verdict:
@@ -73,8 +76,11 @@ def _judged(plan: Plan, record: Record, ask: Ask) -> dict[str, Any]:
     assert judge is not None
     doc, text = plan.task.eval_docs_no_media[record.doc_id], record.generation.text
     replies: list[str] = []
-    while (call := judge.next_call(doc, text, replies)) is not None:
-        replies.append(ask(call.prompt, call.max_tokens))
+    asked: Counter[str] = Counter()
+    with contextlib.suppress(SampleError):  # the judge refuses this prompt: its official verdict stays open
+        while (call := judge.next_call(doc, text, replies)) is not None:
+            replies.append(ask(call.prompt, call.max_tokens, asked[call.prompt]))
+            asked[call.prompt] += 1
     return {**results(family, doc, [text], replies), "judge_replies": replies}
 
 
@@ -251,4 +257,4 @@ def _target(plan: Plan, doc: Any) -> Any:
         return None
     if isinstance(target, (list, tuple)):
         return [str(item) for item in target]
-    return target if isinstance(target, (int, float)) else str(target)
+    return target if isinstance(target, (int, float)) and math.isfinite(target) else str(target)

@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from lladav_eval.adapters.chat_client import RequestRejected
 from lladav_eval.adapters.judge import Endpoint, Judge, Patience
 from lladav_eval.errors import EnvironmentError_, EvalError, UsageError
 
@@ -219,8 +221,8 @@ def test_no_more_than_the_allowed_requests_at_once(server: Server, tmp_path: Pat
         (401, EnvironmentError_, "the key is refused"),
         (403, EnvironmentError_, "the key is refused"),
         (404, UsageError, "no such address or model"),
-        (400, UsageError, "rejects the request"),
-        (307, UsageError, "rejects the request"),
+        (400, RequestRejected, "rejects the request"),
+        (307, RequestRejected, "rejects the request"),
     ],
 )
 def test_what_does_not_pass_is_not_tried_again_and_the_key_stays_secret(
@@ -243,6 +245,33 @@ def test_what_does_not_pass_is_not_tried_again_and_the_key_stays_secret(
     assert "\n" not in str(caught.value)
     everything = caplog.text + repr(asked) + repr(vars(asked)) + (tmp_path / "judge.jsonl").read_text()
     assert KEY not in everything
+
+
+def test_a_judge_that_rejects_the_first_request_of_all_is_wrong_usage(server: Server, tmp_path: Path) -> None:
+    server.script = [status(400)]
+    with pytest.raises(UsageError, match="rejects the request"):
+        judge(server, tmp_path).ask("a")
+
+
+def test_equal_prompts_at_the_same_time_share_one_reply(server: Server, tmp_path: Path) -> None:
+    server.delay = 0.1
+    asked = judge(server, tmp_path)
+    with ThreadPoolExecutor(6) as pool:
+        texts = [reply.text for reply in pool.map(asked.ask, ["same"] * 6)]
+    assert texts == ["re: same"] * 6
+    assert asked.calls == 1
+    assert len((tmp_path / "judge.jsonl").read_text().splitlines()) == 1
+
+
+def test_another_attempt_and_another_judge_are_asked_anew(server: Server, tmp_path: Path) -> None:
+    asked = judge(server, tmp_path)
+    asked.ask("a")
+    asked.ask("a", attempt=1)
+    asked.ask("a", attempt=1)
+    assert asked.calls == 2
+    assert judge(server, tmp_path).is_stored("a", attempt=1)
+    elsewhere = Judge(Endpoint.parse("toy@http://127.0.0.1:9/v1"), tmp_path / "judge.jsonl")
+    assert not elsewhere.is_stored("a")
 
 
 def test_the_key_comes_from_either_variable_or_is_absent(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from lladav_eval.adapters.replay import ReplayAnswerer
+from lladav_eval.cli.main import invoke
 from lladav_eval.errors import UsageError
 from lladav_eval.records import Answerer, Question, Request, SamplingParams
 
@@ -112,3 +113,14 @@ def test_missing_and_empty_files(tmp_path: Path) -> None:
         ReplayAnswerer(tmp_path / "none.jsonl")
     with pytest.raises(UsageError, match="has no answers"):
         ReplayAnswerer(recorded(tmp_path))
+
+
+def test_several_tasks_of_a_file_that_names_none_are_refused_before_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """However the questions are shared out: a resumed run or a worker may see one task only."""
+    file = tmp_path / "answers.jsonl"
+    file.write_text('{"doc_id": 0, "prediction": "yes"}\n')
+    asked = ["--task", "pocket_yesno,pocket_choice", "--model", f"replay:{file}", "--limit", "1"]
+    assert invoke(["run", *asked, "--out", str(tmp_path / "run")]) == 2
+    assert "doesn't say which task its answers are for" in capsys.readouterr().err

@@ -181,6 +181,18 @@ def test_a_stale_file_is_never_taken_for_the_new_one(hub_state: HubState, reposi
     assert opened(hub_state) == list(range(9))
 
 
+@pytest.mark.parametrize("name", ["../../victim.mp4", "/victim.mp4", "a/../../victim.mp4", "a\\victim.mp4"])
+def test_a_hub_that_names_files_outside_of_the_data_set(
+    hub_state: HubState, repository: Repository, root: Path, name: str
+) -> None:
+    victim = root.parent / "victim.mp4"
+    victim.write_bytes(b"mine")
+    repository.files[name] = b"theirs"
+    with pytest.raises(TaskError, match="names a file outside of the data set"):
+        opened(hub_state)
+    assert victim.read_bytes() == b"mine"
+
+
 def test_names_the_hub_does_not_know(hub_state: HubState, repository: Repository, root: Path) -> None:
     hub = Hub(hub_state.url)
     with pytest.raises(TaskError, match="the hub has no data set no/set"):

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from lladav_eval.adapters.chat_client import RequestRejected
 from lladav_eval.cli.main import invoke
 from lladav_eval.errors import EnvironmentError_, SettingError, TaskError
 from lladav_eval.records import Generation, Question, RunSpec
@@ -149,7 +150,7 @@ def test_without_a_judge_the_official_figure_stays_empty(mathvista: Path, tmp_pa
 def test_the_judge_fills_it_and_its_replies_are_stored(mathvista: Path, tmp_path: Path) -> None:
     prompts: list[str] = []
 
-    def ask(prompt: str, max_tokens: int) -> str:
+    def ask(prompt: str, max_tokens: int, attempt: int) -> str:
         prompts.append(prompt)
         return "14" if "fourteen" in prompt else "3"
 
@@ -163,15 +164,44 @@ def test_the_judge_fills_it_and_its_replies_are_stored(mathvista: Path, tmp_path
 
 
 def test_an_unreachable_judge_ends_the_run_and_loses_no_answer(mathvista: Path, tmp_path: Path) -> None:
-    def ask(prompt: str, max_tokens: int) -> str:
+    def ask(prompt: str, max_tokens: int, attempt: int) -> str:
         raise EnvironmentError_("the judge can't be reached")
 
     model = Says(["It must be fourteen"] * 2)
     with pytest.raises(EnvironmentError_, match=r"judge can't be reached.*resume"):
         run("lladav_mathvista", mathvista, model, tmp_path / "run", ask=ask)
     again = Says([])
-    run("lladav_mathvista", mathvista, again, tmp_path / "run", ask=lambda prompt, tokens: "14")
+    run("lladav_mathvista", mathvista, again, tmp_path / "run", ask=lambda prompt, tokens, attempt: "14")
     assert again.asked == []
+
+
+def test_a_prompt_that_the_judge_refuses_leaves_one_verdict_open(mathvista: Path, tmp_path: Path) -> None:
+    def ask(prompt: str, max_tokens: int, attempt: int) -> str:
+        if "three" in prompt:
+            raise RequestRejected("the judge rejects the request (status 400)")
+        return "14"
+
+    model = Says(["It must be fourteen", "It must be three"])
+    task = run("lladav_mathvista", mathvista, model, tmp_path / "run", ask=ask).results["tasks"]["lladav_mathvista"]
+    assert (task["n"], task["failed"], task["waiting_for_judge"]) == (2, 0, 1)
+    assert list(task["metrics"]) == ["strict"]
+
+
+def test_a_judge_that_says_nothing_of_use_is_asked_anew_and_not_for_ever(tmp_path: Path) -> None:
+    row = {"sample_index": "1", "problem_index": "1", "problem_version": "Vision Only", "question": "", "answer": "2"}
+    row |= {"question_for_eval": "", "question_type": "free-form", "metadata": {}, "query_wo": "x", "query_cot": "x"}
+    row |= {"image": {"path": "picture.png"}}
+    data = write_rows(tmp_path / "data", "CaraJ/MathVerse-lmmseval/testmini_version_split", "vision_only", [row])
+    attempts: list[int] = []
+
+    def ask(prompt: str, max_tokens: int, attempt: int) -> str:
+        attempts.append(attempt)
+        return "hm"
+
+    task = run("lladav_mathverse_vision_only", data, Says(["three"]), tmp_path / "run", "official", ask=ask)
+    found = task.results["tasks"]["lladav_mathverse_vision_only"]
+    assert attempts == [0, 0, 1, 2, 3, 4]
+    assert (found["unparsed"], found["waiting_for_judge"], found["metrics"]["official"]["value"]) == (1, 0, 0.0)
 
 
 def test_a_malformed_row_ends_the_run_naming_file_and_row(pope: Path, tmp_path: Path) -> None:

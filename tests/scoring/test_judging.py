@@ -61,6 +61,8 @@ def test_mathverse_extracts_then_compares_until_it_is_0_or_1() -> None:
     assert is_unsettled(judge.score(row, response, ("3", "hm"), 0))
     assert judge.score(row, " ", (), 0).status == "empty"
     assert judge.next_call(row, " ", ()) is None
+    assert judge.next_call(row, response, ("3", *["hm"] * 5)) is None
+    assert judge.score(row, response, ("3", *["hm"] * 5), 0).status == "unparsed"
 
 
 def test_mmbench_asks_up_to_three_times_then_draws() -> None:

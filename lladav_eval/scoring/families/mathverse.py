@@ -18,6 +18,8 @@ from lladav_eval.scoring.mathematics import final_answer, math_equal
 from lladav_eval.scoring.registry import Scorer
 from lladav_eval.scoring.rows import Protocol, Row, accuracy_by, empty, gold_letter, text_of, verdict
 
+MOST_COMPARISONS = 5
+"""Replies that are neither 0 nor 1 before an answer counts as unparsed; the script asks for ever."""
 LAST_WORDS = 30
 """``trunk_response`` of the authors' mathverse.yaml."""
 _LETTERS = ("ABCD", "ABCDE", "ABC", "AB")
@@ -25,7 +27,7 @@ _LETTERS = ("ABCD", "ABCDE", "ABC", "AB")
 
 def next_call(row: Row, prediction: str, replies: Sequence[str]) -> JudgeCall | None:
     """First the extraction of the answer, then its comparison, until a reply is 0 or 1."""
-    if is_empty(prediction) or _judgement(replies) is not None:
+    if is_empty(prediction) or _judgement(replies) is not None or len(replies) > MOST_COMPARISONS:
         return None
     if not replies:
         response = " ".join(prediction.strip().split(" ")[-LAST_WORDS:])
@@ -55,7 +57,9 @@ def score_judged(row: Row, prediction: str, replies: Sequence[str], doc_id: int)
     if is_empty(prediction):
         return empty(details)
     judgement = _judgement(replies)
-    return unsettled(details) if judgement is None else verdict(judgement == "1", _extraction(replies), details)
+    if judgement is None:
+        return verdict(False, None, details) if len(replies) > MOST_COMPARISONS else unsettled(details)
+    return verdict(judgement == "1", _extraction(replies), details)
 
 
 def score(row: Row, prediction: str, protocol: Protocol, doc_id: int) -> Score:
