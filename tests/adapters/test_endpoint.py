@@ -207,6 +207,18 @@ def test_what_no_sample_can_help_stops_the_run(
     assert SECRET not in caplog.text
 
 
+def test_what_was_answered_before_the_end_is_given_out() -> None:
+    fine = (200, {}, completion("fine"))
+    with serve(fine, fine, (404, {}, "")) as server:
+        model = EndpointAnswerer(Endpoint("toy", server.url), 1, QUICK)
+        questions = [Question("t", index, Request("a"), PARAMS) for index in range(4)]
+        given: list[tuple[int, Generation]] = []
+        with pytest.raises(UsageError, match="no such address or model"):
+            given.extend(answer for answers in model.stream(iter(questions)) for answer in answers)
+        assert [(index, answer.text) for index, answer in given] == [(0, "fine"), (1, "fine")]
+        assert len(server.requests) == 3
+
+
 def test_an_address_where_nobody_listens_stops_the_run() -> None:
     with serve() as server:
         url = server.url
