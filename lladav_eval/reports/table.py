@@ -39,7 +39,7 @@ def rows(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
         table.append(
             (
                 name.removeprefix("lladav_"),
-                str(task["n"]),
+                str(task["n"]) + (f" of {task['rows']}" if task.get("rows", 0) > task["n"] else ""),
                 str(task["failed"]),
                 str(task["unparsed"]),
                 str(task["empty"]),
@@ -105,12 +105,25 @@ def notes(results: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _settings(results: Mapping[str, Any]) -> list[str]:
+    """Generation settings, once for all tasks that share them."""
+    shared: dict[str, list[str]] = {}
+    names = ""
+    for task_name, task in results["tasks"].items():
+        if settings := task.get("settings"):
+            names = "/".join(settings).replace("_length", "")
+            shared.setdefault("/".join(map(str, settings.values())), []).append(task_name.removeprefix("lladav_"))
+    texts = [values if len(shared) == 1 else f"{values} ({', '.join(tasks)})" for values, tasks in shared.items()]
+    return [f"{names} {'; '.join(texts)}"] if texts else []
+
+
 def _title(results: Mapping[str, Any]) -> str:
     """Everything that must stand beside the figures; runs made before these were recorded say so."""
     git = results.get("code", {}).get("git")
     commit = "no commit" if git is None else f"commit {git['commit'][:10]}" + ("+" if git["dirty"] else "")
     parts = [results["model"], f"protocol {results['protocol']}", commit]
     parts.append(str(results.get("date", "no date")))
+    parts += _settings(results)
     modes = dict.fromkeys(task["approximate"] for task in results["tasks"].values() if task.get("approximate"))
     if modes:
         parts.append(f"approximate decoding ({'; '.join(modes)})")

@@ -295,7 +295,8 @@ class _Run:
 
     def _score(self, journal: Journal) -> dict[str, Any]:
         """Score every sample from the journal's text; write samples.jsonl and results.json."""
-        verdicts = [TaskVerdicts(plan, journal, self.spec.protocol, self.ask) for plan in self.plans]
+        diffusion = self.engine.description().get("kind") == "diffusion"
+        verdicts = [TaskVerdicts(plan, journal, self.spec.protocol, self.ask, diffusion) for plan in self.plans]
         self.directory.write_lines(self.directory.samples, (row for task in verdicts for row in task.rows()))
         results = {
             "schema": 1,

@@ -39,6 +39,8 @@ class Verdict:
     """Metric name -> what process_results returned; empty when the sample failed."""
 
 
+SHOWN_SETTINGS = ("gen_length", "block_length", "steps")
+"""Generation settings that stand beside a figure, the first of any model; the manifest has all."""
 ASKED_AT_ONCE = 8
 """Samples whose judge is asked at the same time."""
 
@@ -141,8 +143,17 @@ def _process(plan: Plan, doc_id: int, text: str) -> dict[str, Any]:
 class TaskVerdicts:
     """Scores all samples of a task in one pass: ``rows`` gives the lines of samples.jsonl, ``summary`` the totals."""
 
-    def __init__(self, plan: Plan, journal: Journal, protocol: str = "strict", ask: Ask | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        journal: Journal,
+        protocol: str = "strict",
+        ask: Ask | None = None,
+        diffusion: bool = True,
+    ) -> None:
+        """``diffusion``: whether the model's answers have blocks and steps, which then stand beside the figures."""
         self.plan = plan
+        self._shown = SHOWN_SETTINGS if diffusion else SHOWN_SETTINGS[:1]
         self.protocol = protocol
         self._journal = journal
         self._ask = ask
@@ -225,6 +236,8 @@ class TaskVerdicts:
         return {
             **asdict(counts),
             "version": self.plan.version,
+            "rows": len(self.plan.task.eval_docs),
+            "settings": {name: getattr(self.plan.settings.params, name) for name in self._shown},
             "approximate": in_use(asdict(self.plan.settings.params)),
             "headline": self._headline(metrics),
             "metrics": metrics,

@@ -122,8 +122,8 @@ class _Readings:
         if match is None:
             return set()
         letter = _letter(match)
-        content = contents.get(letter)
-        if content and re.match(rf"{re.escape(content)}(?!\w)", _rest(text, match)):
+        content, rest = contents.get(letter), _rest(text, match)
+        if content and rest.startswith(content) and not rest[len(content) :][:1].isalnum():
             return set(self.letters) if self._lists_options(text) else {letter}
         if _DENIED_BEHIND.match(text, match.end(match.lastindex or 0)):
             return set()

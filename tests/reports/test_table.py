@@ -103,3 +103,15 @@ def test_what_the_answers_cost_is_shown() -> None:
     text = shown(content, width=80)
     assert text.splitlines()[-1].split() == " ".join(figures).split()
     assert "cost per answered sample" in text
+
+
+def test_settings_and_the_part_of_the_split_stand_beside_the_figures() -> None:
+    def task(steps: int, rows: int) -> dict[str, Any]:
+        return {**TASK, "rows": rows, "settings": {"gen_length": 8, "block_length": 4, "steps": steps}}
+
+    text = markdown_table(results(lladav_a=task(2, 250), lladav_b=task(2, 40)))
+    assert "gen/block/steps 8/4/2" in text.splitlines()[0]
+    assert "| 40 of 250 |" in text
+    assert "| 40 |" in text
+    text = markdown_table(results(lladav_a=task(2, 40), lladav_b=task(8, 40)))
+    assert "gen/block/steps 8/4/2 \\(a\\); 8/4/8 \\(b\\)" in text.splitlines()[0]
