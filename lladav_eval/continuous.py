@@ -18,6 +18,7 @@ import torch
 from lladav_eval.batching import OUT_OF_MEMORY, is_out_of_memory, peak_memory, release_memory, watch_memory
 from lladav_eval.errors import SampleError, past_time
 from lladav_eval.model.lladav import BoundPrompts, LladavModel
+from lladav_eval.model.memory import PromptSize
 from lladav_eval.records import Prompt, SamplingParams
 from lladav_eval.sampling.loop import Sampled, Sampler, SamplingTokens, SeededNoise
 
@@ -32,6 +33,8 @@ class Job:
     tokens: SamplingTokens
     seed: int
     """Of its own generator."""
+    size: PromptSize
+    """What ``Holds`` is asked about."""
 
 
 @dataclass
@@ -57,8 +60,8 @@ class Done:
     error: str | None = None
 
 
-Holds = Callable[[Sequence[Prompt]], bool]
-"""Whether memory holds a batch of these prompts."""
+Holds = Callable[[Sequence[PromptSize]], bool]
+"""Whether memory holds a batch of such prompts."""
 
 
 class Batch:
@@ -129,10 +132,10 @@ class Batch:
 
         One alone always has room.
         """
-        there = [*(job.prompt for job, _ in self._running.values()), *(job.prompt for job in joining)]
+        there = [*(job.size for job, _ in self._running.values()), *(job.size for job in joining)]
         if not there or self._holds is None or len(there) >= self.width:
             return len(there) < self.width
-        return self._holds(there if another is None else [*there, another.prompt])
+        return self._holds(there if another is None else [*there, another.size])
 
     def _bind(self, joining: list[Job]) -> list[Done]:
         began = time.perf_counter()

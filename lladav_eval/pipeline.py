@@ -196,7 +196,8 @@ class LladaV:
                     continue
                 media_seconds[index] = item.media_seconds
                 tokens = self._sampling_tokens(item.request, params)
-                yield Job(index, item.prompt, tokens, sample_seed(params.seed, item.prompt))
+                size = PromptSize.of(item.prompt, self.config)
+                yield Job(index, item.prompt, tokens, sample_seed(params.seed, item.prompt), size)
 
         ready = jobs()
         first = next(ready, None)
@@ -218,8 +219,7 @@ class LladaV:
             return None
         config, vocabulary, dtype = self.config, self.model.lm_head.out_features, self.model.dtype
 
-        def holds(prompts: Sequence[Prompt]) -> bool:
-            sizes = [PromptSize.of(prompt, config) for prompt in prompts]
+        def holds(sizes: Sequence[PromptSize]) -> bool:
             return batch_bytes(config, vocabulary, sizes, params, dtype, self.model.device.type) <= USABLE * free
 
         return holds

@@ -16,6 +16,7 @@ from lladav_eval.batching import is_out_of_memory
 from lladav_eval.continuous import Batch, Done, Job
 from lladav_eval.errors import past_time
 from lladav_eval.model.lladav import BoundPrompts, LladavModel
+from lladav_eval.model.memory import PromptSize
 from lladav_eval.records import Prompt, Query
 
 PARAMS = SamplingParams(8, 4, 4)
@@ -112,8 +113,8 @@ def test_no_more_samples_than_memory_holds(
     lengths = [len(model._prepare(request, PARAMS).prompt.token_ids) for request in requests()]  # type: ignore[union-attr]
     room, seen = lengths[0] + lengths[1], []
 
-    def holds(prompts: Sequence[Prompt]) -> bool:
-        seen.append(sum(len(prompt.token_ids) for prompt in prompts))
+    def holds(sizes: Sequence[PromptSize]) -> bool:
+        seen.append(sum(size.positions for size in sizes))
         return seen[-1] <= room
 
     monkeypatch.setattr(LladaV, "_holds", lambda self, params: holds)

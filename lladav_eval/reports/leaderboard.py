@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from lladav_eval.reports.fields import Fields
 from lladav_eval.reports.load import RunData, Task
 from lladav_eval.reports.reference import OUR_PROTOCOLS, Reference
-from lladav_eval.runs.store import RunDirectory, read_json
 
 GROUPS = ("autoregressive", "diffusion", "hybrid", "unstated")
 PAPER = ("LLaDA-V", "arXiv:2505.16933v2 Tables 2-3")
@@ -124,7 +122,6 @@ def _reference_entries(references: Iterable[Reference]) -> list[Entry]:
 
 def _run_entries(run: RunData, known: set[str]) -> list[Entry]:
     """One line; or one per protocol, where a run was scored under both."""
-    rows = split_rows(run)
     both = any(protocol in task.metrics for task in run.tasks.values() for protocol in OUR_PROTOCOLS)
     entries = []
     for protocol in OUR_PROTOCOLS if both else (run.protocol,):
@@ -136,29 +133,22 @@ def _run_entries(run: RunData, known: set[str]) -> list[Entry]:
             if both and headline != protocol and run.protocol != protocol:
                 continue
             suffix = _SUFFIX if task.approximate else ""
-            entry.cells[task.short + suffix] = _run_cell(task, headline, rows[task.name])
+            entry.cells[task.short + suffix] = _run_cell(task, headline)
             for metric in task.metrics:
                 if metric != headline and f"{task.short} {metric}" in known:
-                    entry.cells[f"{task.short} {metric}{suffix}"] = _run_cell(task, metric, rows[task.name])
+                    entry.cells[f"{task.short} {metric}{suffix}"] = _run_cell(task, metric)
         if entry.cells:
             entries.append(entry)
     return entries
 
 
-def split_rows(run: RunData) -> dict[str, int]:
-    """Rows that each task's split has, by task, however many of them were asked. Raises UsageError."""
-    path = RunDirectory(run.path).manifest
-    facts = Fields(read_json(path), path).inner("tasks")
-    return {name: facts.inner(name).get("rows", int) for name in run.tasks}
-
-
-def _run_cell(task: Task, metric: str, rows: int) -> Cell:
+def _run_cell(task: Task, metric: str) -> Cell:
     found = task.metrics[metric]
-    part = f"partial: the first {task.n} of {rows} rows" if task.n < rows else ""
+    part = f"partial: the first {task.n} of {task.rows} rows" if task.n < task.rows else ""
     failed = f"{task.failed} of {task.n} samples failed" if task.failed else ""
     mode = f"approximate decoding ({task.approximate})" if task.approximate else ""
     note = "; ".join(filter(None, (part, mode, failed)))
-    return Cell(found.value, f"{found.value:.1f}", metric, task.n, rows, found.low, found.high, note=note)
+    return Cell(found.value, f"{found.value:.1f}", metric, task.n, task.rows, found.low, found.high, note=note)
 
 
 def _paper_values(entries: Sequence[Entry]) -> dict[str, float]:

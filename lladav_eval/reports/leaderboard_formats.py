@@ -10,7 +10,7 @@ from typing import Any
 
 from lladav_eval.errors import UsageError
 from lladav_eval.reports.escape import csv_cell, escape_html, escape_latex, escape_markdown
-from lladav_eval.reports.leaderboard import GROUPS, Cell, Entry, Leaderboard, split_rows
+from lladav_eval.reports.leaderboard import GROUPS, Cell, Entry, Leaderboard
 from lladav_eval.reports.load import RunData, Task
 
 Escape = Callable[[str], str]
@@ -206,17 +206,16 @@ def as_card(runs: Sequence[RunData]) -> str:
             dataset_split=task.split,
             dataset_revision=task.data_revision,
             metric_type=metric,
-            metric_name=f"{task.short} {metric}{_mark(task, rows[task.name])}",
+            metric_name=f"{task.short} {metric}{_mark(task)}",
             metric_value=round(found.value, 4),
             metric_args={
-                "n": task.n, "rows": rows[task.name], "failed": task.failed,
+                "n": task.n, "rows": task.rows, "failed": task.failed,
                 "interval_95": None if found.low is None else
                 [round(found.low, 4), round(found.high or 0.0, 4)], "protocol": run.protocol,
                 "commit": run.version, "date": run.date, "approximate": task.approximate,
             },
         )
         for run in runs
-        for rows in (split_rows(run),)
         for task in run.tasks.values()
         for metric, found in task.metrics.items()
     ]  # fmt: skip
@@ -225,9 +224,9 @@ def as_card(runs: Sequence[RunData]) -> str:
     return text
 
 
-def _mark(task: Task, rows: int) -> str:
+def _mark(task: Task) -> str:
     """What a reader of a metric's name alone must know."""
-    part = f" (partial: the first {task.n} of {rows} rows)" if task.n < rows else ""
+    part = f" (partial: the first {task.n} of {task.rows} rows)" if task.n < task.rows else ""
     return part + (" (approximate decoding)" if task.approximate else "")
 
 

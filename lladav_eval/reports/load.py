@@ -53,6 +53,8 @@ class Task:
     forward_passes_per_sample: float | None
     """Of the answered samples; None where the model doesn't tell."""
     seconds_per_sample: float | None
+    rows: int
+    """Of the whole split, however many of them were asked."""
     settings: Mapping[str, Any]
     """Generation settings, from the manifest."""
     dataset_path: str
@@ -211,6 +213,7 @@ def _task(name: str, fields: Fields, facts: Fields) -> Task:
         version=str(fields.value("version")),
         forward_passes_per_sample=fields.number_or_none("forward_passes_per_sample"),
         seconds_per_sample=fields.number_or_none("seconds_per_sample"),
+        rows=facts.get("rows", int),
         settings=facts.get("settings", dict),
         dataset_path=facts.get("dataset_path", str),
         dataset_name=facts.text_or_none("dataset_name"),

@@ -13,8 +13,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from importlib import import_module
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,18 +24,17 @@ from lladav_eval.errors import (
     EvalError,
     Interrupted,
     SettingError,
-    TaskError,
     TooManyFailures,
     UsageError,
 )
 from lladav_eval.records import DEFAULT_BATCH_SIZE, Answerer, RunSpec
 from lladav_eval.runs import manifest
+from lladav_eval.runs.checks import check_plan
 from lladav_eval.runs.journal import Journal, Record
 from lladav_eval.runs.questions import Plan, build, plan_task
 from lladav_eval.runs.store import RunDirectory, read_json
 from lladav_eval.runs.tasks import load_tasks
-from lladav_eval.runs.verdicts import Ask, TaskVerdicts, metric_names
-from lladav_eval.scoring.registry import Scorer, get_scorer
+from lladav_eval.runs.verdicts import Ask, TaskVerdicts
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -105,7 +102,7 @@ def execute(
             )
             plans = [plan_task(name, tasks[name], spec) for name in spec.tasks]
             for plan in plans:
-                _check(plan, spec, console)
+                check_plan(plan, spec, console)
             with engine(load_model, spec.batch_size or DEFAULT_BATCH_SIZE) as ready:
                 if not resume:  # not before all is known to be there that the new answers need
                     directory.start_over()
@@ -113,50 +110,6 @@ def execute(
                 return run.go(console)
         except KeyboardInterrupt:
             raise Interrupted(f"interrupted; resume with: {again}") from None
-
-
-def _check(plan: Plan, spec: RunSpec, console: Console | None) -> None:
-    """What can be known of a task before the model is loaded."""
-    names = metric_names(plan)
-    if spec.protocol == "official" and "official" not in names:
-        raise SettingError(f"the task {plan.name} has no official protocol: leave out --protocol official")
-    metadata = plan.task.config.metadata
-    family = metadata.get("family") if isinstance(metadata, dict) else None
-    if family is None:
-        return
-    if family in VIDEO_FAMILIES:
-        from lladav_eval.prompts.videos import check_layout
-
-        locate = import_module(f"lladav_eval.prompts.{family}").locate
-        rows = (plan.task.eval_docs_no_media[index] for index in range(plan.count))
-        check_layout(plan.name, rows, locate, plan.task.lmms_eval_specific_kwargs)
-    _check_rows(plan, get_scorer(family), spec.limit)
-    if get_scorer(family).judge is not None and spec.judge is None and console is not None:
-        console.print(
-            f"note: {plan.name}: the official figure needs a judge and will stay empty; give --judge MODEL@URL",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
-
-
-def _check_rows(plan: Plan, scorer: Scorer, limit: int | None) -> None:
-    """Scores empty answers: what is wrong with a row, or missing beside it, shows before anything is answered."""
-    scores = []
-    for place, row in enumerate(islice(plan.task.eval_docs_no_media, plan.count)):
-        try:
-            scores.append(scorer.score(row, "", "strict", place))
-        except TaskError as error:
-            raise TaskError(f"{plan.name}, row {place}: {error}") from None
-    try:
-        scorer.aggregate(scores)
-    except TaskError as error:
-        fix = "" if limit is None else f"; --limit {limit} leaves out what belongs together, give another number"
-        raise TaskError(f"{plan.name}: {error}{fix}") from None
-
-
-VIDEO_FAMILIES = ("mvbench", "mlvu", "videomme")
-"""Families whose videos lie beside their table; their modules of prompts know where."""
 
 
 @dataclass

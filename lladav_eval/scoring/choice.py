@@ -122,12 +122,13 @@ class _Readings:
         if match is None:
             return set()
         letter = _letter(match)
-        content, rest = contents.get(letter), _rest(text, match)
-        if content and rest.startswith(content) and not rest[len(content) :][:1].isalnum():
-            return set(self.letters) if self._lists_options(text) else {letter}
-        if _DENIED_BEHIND.match(text, match.end(match.lastindex or 0)):
+        content, rest = contents.get(letter, ""), _rest(text, match)
+        named = content != "" and rest.startswith(content) and not rest[len(content) :][:1].isalnum()
+        if not named and _DENIED_BEHIND.match(text, match.end(match.lastindex or 0)):
             return set()
-        return set(self.letters) if self._lists_options(text) else {letter, *self._joined(text, match)[0]}
+        if self._lists_options(text):
+            return set(self.letters)
+        return {letter} if named else {letter, *self._joined(text, match)[0]}
 
     def _lists_options(self, text: str) -> bool:
         """Whether a text begins with all the labels in their order."""

@@ -240,8 +240,8 @@ class _Reader:
         return value
 
     def _side_by_side(self, value: Any) -> Any:
-        """A number behind a number: ``2 1/2`` is 2.5; else nothing but a fraction with letters or roots is a factor."""
-        whole = self._before.isdigit() and value == self._sympy.Integer(self._before)
+        """A number behind a whole one: ``2 1/2`` is 2.5; else only a fraction with letters or roots is a factor."""
+        alone = value == self._sympy.Integer(self._before)
         latex = self._peek() in _FRACTIONS
         fraction = self._power()
         if not latex and self._peek() == "/":
@@ -249,7 +249,7 @@ class _Reader:
             fraction = fraction / self._power()
         if latex and not fraction.is_Rational:
             return value * fraction
-        if not whole or not fraction.is_Rational or not 0 < fraction < 1:
+        if not alone or not fraction.is_Rational or not 0 < fraction < 1:
             raise _Unreadable
         return value + fraction
 

@@ -96,7 +96,13 @@ def prepare(model: LladaV, requests: list[Request]) -> list[Prepared]:
 
 def answer(model: LladaV, prepared: list[Prepared], params: SamplingParams) -> None:
     jobs = [
-        Job(index, item.prompt, model._sampling_tokens(item.request, params), seed=0)
+        Job(
+            index,
+            item.prompt,
+            model._sampling_tokens(item.request, params),
+            0,
+            PromptSize.of(item.prompt, model.config),
+        )
         for index, item in enumerate(prepared)
         if item.prompt is not None
     ]

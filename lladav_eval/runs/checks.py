@@ -1,0 +1,59 @@
+"""What can be known to be wrong with a task before its model is loaded."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from lladav_eval.errors import SettingError, TaskError
+from lladav_eval.records import RunSpec
+from lladav_eval.runs.questions import Plan
+from lladav_eval.runs.verdicts import metric_names
+from lladav_eval.scoring.registry import Scorer, get_scorer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+VIDEO_FAMILIES = ("mvbench", "mlvu", "videomme")
+"""Families whose videos lie beside their table; their modules of prompts know where."""
+
+
+def check_plan(plan: Plan, spec: RunSpec, console: Console | None) -> None:
+    """Raises SettingError or TaskError; says on ``console`` what else should be known."""
+    names = metric_names(plan)
+    if spec.protocol == "official" and "official" not in names:
+        raise SettingError(f"the task {plan.name} has no official protocol: leave out --protocol official")
+    metadata = plan.task.config.metadata
+    family = metadata.get("family") if isinstance(metadata, dict) else None
+    if family is None:
+        return
+    if family in VIDEO_FAMILIES:
+        from lladav_eval.prompts.videos import check_layout
+
+        locate = import_module(f"lladav_eval.prompts.{family}").locate
+        rows = (plan.task.eval_docs_no_media[index] for index in range(plan.count))
+        check_layout(plan.name, rows, locate, plan.task.lmms_eval_specific_kwargs)
+    _check_rows(plan, get_scorer(family), spec.limit)
+    if get_scorer(family).judge is not None and spec.judge is None and console is not None:
+        console.print(
+            f"note: {plan.name}: the official figure needs a judge and will stay empty; give --judge MODEL@URL",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _check_rows(plan: Plan, scorer: Scorer, limit: int | None) -> None:
+    """Scores empty answers: what is wrong with a row, or missing beside it, shows before anything is answered."""
+    scores = []
+    for place, row in enumerate(islice(plan.task.eval_docs_no_media, plan.count)):
+        try:
+            scores.append(scorer.score(row, "", "strict", place))
+        except TaskError as error:
+            raise TaskError(f"{plan.name}, row {place}: {error}") from None
+    try:
+        scorer.aggregate(scores)
+    except TaskError as error:
+        fix = "" if limit is None else f"; --limit {limit} leaves out what belongs together, give another number"
+        raise TaskError(f"{plan.name}: {error}{fix}") from None
