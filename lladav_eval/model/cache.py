@@ -53,6 +53,18 @@ class SequenceStore:
 
         return cls([layer() for _ in range(config.num_hidden_layers)])
 
+    def reserve(self, length: int) -> None:
+        """Make room for keys and values of ``length`` positions, and of some that will follow."""
+        room = self.layers[0].keys.shape[1]
+        if length > room:
+            more = max(length - room, _ROOM)
+            for layer in self.layers:
+                layer.keys, layer.values = (F.pad(states, (0, 0, 0, more)) for states in (layer.keys, layer.values))
+
+
+_ROOM = 32
+"""Positions that a growing store has room for."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -74,6 +86,8 @@ class Part:
     transfers: int
     start: int
     """Packed row of the first state."""
+    end: int
+    """Position after the last state."""
     outputs: Tensor
     """(n,) packed rows whose output is wanted."""
 
@@ -100,7 +114,9 @@ class Part:
         transfers = min(reuse.transfers, len(waiting_rows))
         on_device, first, end = states.to(device), int(states[0]), int(states[-1]) + 1
         places = slice(first, end) if len(states) == end - first else on_device
-        return cls(store, on_device, places, fresh_rows, needed, held_rows, waiting_rows, transfers, start, outputs)
+        return cls(
+            store, on_device, places, fresh_rows, needed, held_rows, waiting_rows, transfers, start, end, outputs
+        )
 
     def positions(self, rows: Tensor) -> Tensor:
         """Positions in the sequence of packed ``rows`` of this part."""
@@ -118,8 +134,14 @@ def states_of(reuse: Reuse) -> Tensor:
     return torch.cat((reuse.fresh, reuse.held)).unique()
 
 
-def mix_stored(q: Tensor, k: Tensor, v: Tensor, *, parts: Sequence[Part], layer: int, last: bool) -> Tensor:
-    """A ``Mix`` for steps that hold no outputs: stores keys and values, then attends to all that is stored."""
+def mix_stored(
+    q: Tensor, k: Tensor, v: Tensor, *, parts: Sequence[Part], layer: int, last: bool, causal: bool
+) -> Tensor:
+    """A ``Mix`` for steps that hold no outputs: stores keys and values, then attends to all that is stored.
+
+    With ``causal``, to what is stored up to the query itself; states are neighbours then, and the last one is the one
+    whose output is wanted.
+    """
     mixed = []
     states = [len(part.states) for part in parts]
     queries = q.split_with_sizes([len(part.outputs) for part in parts] if last else states)
@@ -128,7 +150,7 @@ def mix_stored(q: Tensor, k: Tensor, v: Tensor, *, parts: Sequence[Part], layer:
         store = part.store.layers[layer]
         store.keys[:, part.places] = keys.transpose(0, 1)
         store.values[:, part.places] = values.transpose(0, 1)
-        mixed.append(_attend_stored(query, store))
+        mixed.append(_attend_causally(query, store, part) if causal else _attend_stored(query, store))
     return torch.cat(mixed) if len(mixed) > 1 else mixed[0]
 
 
@@ -233,6 +255,13 @@ def _attend_stored(query: Tensor, store: LayerStore) -> Tensor:
     # Where outputs are held, last bits may decide which of them are renewed (``least``).
     attention = kernels.reproducible_attention if len(store.attention) else kernels.attention
     mixed = attention(query.transpose(0, 1)[None], store.keys[None], store.values[None])
+    return mixed[0].transpose(0, 1)
+
+
+def _attend_causally(query: Tensor, store: LayerStore, part: Part) -> Tensor:
+    """Mixed values (n, heads, K) of rotated queries (n, heads, K), the last states or only the last one."""
+    keys, values = (states[:, : part.end] for states in (store.keys, store.values))
+    mixed = kernels.attention(query.transpose(0, 1)[None], keys[None], values[None], causal=len(query) > 1)
     return mixed[0].transpose(0, 1)
 
 

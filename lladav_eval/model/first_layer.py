@@ -48,7 +48,7 @@ class FirstLayer:
     @staticmethod
     def suits(weight: Tensor, prompts: Sequence[int], config: ModelConfig) -> bool:
         """Whether keeping pays for prompts of these lengths; ``weight`` tells device and number type."""
-        if config.causal or not uses_fast_kernels(weight) or min(prompts, default=0) < MIN_PROMPT:
+        if not uses_fast_kernels(weight) or min(prompts, default=0) < MIN_PROMPT:
             return False
         return weight.element_size() * config.hidden_size * sum(prompts) <= MAX_BYTES
 

@@ -7,9 +7,9 @@ left out, as is usual; they are well below 1 % at the sizes of the official chec
 ``L`` positions of a sequence, ``N`` positions whose output is wanted, ``D`` hidden size, ``K`` width of keys, ``I``
 width of the feed-forward, ``V`` vocabulary:
 
-    a layer that computes every position    2 L (2 D D + 2 D K) + 4 L L D + 6 L D I
-    the last layer of a diffusion model     2 N 2 D D + 2 L 2 D K + 4 N L D + 6 N D I
-    the head                                2 N D V
+    a layer but the last    2 L (2 D D + 2 D K) + 4 L L D + 6 L D I
+    the last layer          2 N 2 D D + 2 L 2 D K + 4 N L D + 6 N D I
+    the head                2 N D V
 
 Where the first layer keeps what a prompt doesn't change (model/first_layer.py), ``kept_flops`` is taken off every pass
 after the first. That is decided per batch: beside a short prompt, or too many long ones, nothing is kept.
@@ -28,7 +28,7 @@ from lladav_eval.model.config import ModelConfig
 
 @dataclass(frozen=True)
 class Work:
-    """How many positions of one sequence an approximate mode computes in a forward pass."""
+    """How many positions of one sequence are computed in a forward pass that reuses stored states."""
 
     length: int
     computed: int
@@ -50,8 +50,7 @@ def query_flops(config: ModelConfig, length: int, wanted: int, vocabulary: int) 
         projections = 2 * computed * 2 * size * size + 2 * length * 2 * size * keys
         return projections + 4 * computed * length * size + 6 * computed * size * inner
 
-    last = layer(length if config.causal else wanted)
-    return (config.num_hidden_layers - 1) * layer(length) + last + 2 * wanted * size * vocabulary
+    return (config.num_hidden_layers - 1) * layer(length) + layer(wanted) + 2 * wanted * size * vocabulary
 
 
 def kept_flops(config: ModelConfig, prompt: int) -> float:
@@ -70,7 +69,7 @@ def tile_flops(config: ModelConfig) -> float:
 
 
 def reusing_flops(config: ModelConfig, work: Work, vocabulary: int) -> float:
-    """One forward pass for one sequence in an approximate mode."""
+    """One forward pass for one sequence in an approximate mode, or by a causal model."""
     size, inner = config.hidden_size, config.intermediate_size
     keys = size // config.num_attention_heads * config.num_key_value_heads
     per_position = 4 * size * size + 4 * work.length * size + 6 * size * inner

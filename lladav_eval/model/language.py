@@ -282,16 +282,16 @@ def run_layers(
     mixes: Sequence[Mix],
     outputs: Tensor,
     config: ModelConfig,
+    whole: bool = False,
 ) -> Tensor:
     """Hidden states (N, D) at the rows ``outputs`` (N,) of packed embeddings ``x`` (T, D) at ``positions`` (T,).
 
     ``mixes`` has the attention of each layer. Nothing reads the last layer's other positions, so it computes keys and
-    values everywhere but queries and feed-forward only where output is wanted. A causal model computes all, for its
-    attention kernel's sake.
+    values everywhere but queries and feed-forward only where output is wanted; all of them with ``whole``.
     """
     rotary = rotary_table(positions, config.hidden_size // config.num_attention_heads, config.rope_theta, x.dtype)
     for layer, mix in zip(layers[:-1], mixes[:-1], strict=True):
         x = layer(x, rotary, mix)
-    x = layers[-1](x, rotary, mixes[-1])[outputs] if config.causal else layers[-1](x, rotary, mixes[-1], outputs)
+    x = layers[-1](x, rotary, mixes[-1])[outputs] if whole else layers[-1](x, rotary, mixes[-1], outputs)
     hidden: Tensor = norm(x)
     return hidden

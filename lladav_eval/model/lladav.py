@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import cast
 
@@ -22,7 +22,7 @@ from lladav_eval.model.flops import kept_flops, query_flops, reusing_flops, tile
 from lladav_eval.model.kernels import Linear
 from lladav_eval.model.language import Layer, Mix, PackedLayout, RMSNorm, run_layers
 from lladav_eval.model.vision import VisionTower
-from lladav_eval.records import IMAGE_PLACEHOLDER_ID, Prompt, Query
+from lladav_eval.records import IMAGE_PLACEHOLDER_ID, Prompt, Query, Reuse
 
 TOWER_ELEMENTS = 16 * 729 * 1152
 """Of the hidden states that go through the tower together: 16 tiles at the official sizes, more of smaller ones."""
@@ -99,16 +99,19 @@ class LladavModel(nn.Module):
         mixes = layout.mixes(self.config)
         if mix_first is not None:
             mixes[0] = mix_first
-        return self.run_layers(embeddings, layout.positions, mixes, layout.outputs)
+        # Kernels of causal attention want as many queries as keys.
+        return self.run_layers(embeddings, layout.positions, mixes, layout.outputs, whole=self.config.causal)
 
     def compile_layers(self) -> None:
         """Run the transformer layers but for attention through ``torch.compile`` from now on."""
         for layer in self.model.layers:
             cast("Layer", layer).compile_rows()
 
-    def run_layers(self, x: Tensor, positions: Tensor, mixes: Sequence[Mix], outputs: Tensor) -> Tensor:
+    def run_layers(
+        self, x: Tensor, positions: Tensor, mixes: Sequence[Mix], outputs: Tensor, whole: bool = False
+    ) -> Tensor:
         """The transformer with the attention of each layer given (language.run_layers)."""
-        return run_layers(list(self.model.layers), self.model.norm, x, positions, mixes, outputs, self.config)
+        return run_layers(list(self.model.layers), self.model.norm, x, positions, mixes, outputs, self.config, whole)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits (N, V) in float32."""
@@ -131,7 +134,9 @@ class BoundPrompts:
     flops: list[float] = field(default_factory=list)
     """Floating-point operations spent on each prompt so far, its media included."""
     stores: dict[tuple[int, bool], SequenceStore] = field(default_factory=dict)
-    """What approximate modes keep of each sequence, by prompt and by whether it is the one without prompt."""
+    """What is kept of each sequence, by prompt and by whether it is the one without prompt (guidance)."""
+    followed: dict[int, Tensor] = field(default_factory=dict)
+    """The ids (length,) whose states a causal model has stored, by prompt."""
     first_layer: FirstLayer = field(default_factory=FirstLayer)
     """What exact mode keeps of long prompts."""
     free: list[int] = field(default_factory=list)
@@ -187,12 +192,15 @@ class BoundPrompts:
         self.visuals[number] = self.visuals[number][:0].clone()
         self.token_ids[number] = self.token_ids[number][:0].clone()
         self.first_layer.kept.pop(number, None)
+        self.followed.pop(number, None)
         for unconditional in (False, True):
             self.stores.pop((number, unconditional), None)
         self.free.append(number)
 
     def __call__(self, queries: Sequence[Query]) -> list[Tensor]:
         """Logits (n, V) at the asked positions of each query, all queries in one packed forward pass."""
+        if self.model.config.causal:
+            queries = [self._continued(query) for query in queries]
         if queries and queries[0].reuse is not None:
             return self._reusing(queries)
         order = sorted(range(len(queries)), key=lambda i: (len(queries[i].token_ids), len(queries[i].positions)))
@@ -228,8 +236,26 @@ class BoundPrompts:
             if first_layer and query.sample in self.first_layer.kept:
                 self.flops[query.sample] -= kept_flops(config, len(self.token_ids[query.sample]))
 
+    def _continued(self, query: Query) -> Query:
+        """The query of a causal model with what is left to compute: what was stored before can't change.
+
+        That is one token more than last time, or else everything.
+        """
+        length, sequence = len(query.token_ids), (query.sample, False)
+        known = self.followed.get(query.sample)
+        if query.positions.tolist() != [length - 1]:
+            raise ValueError("a causal model is asked about the last position, and no other")
+        if known is None or not torch.equal(known, query.token_ids[:-1]):
+            self.stores.pop(sequence, None)
+            start = 0
+        else:
+            start = length - 1
+            self.stores[sequence].reserve(length)
+        self.followed[query.sample] = query.token_ids
+        return replace(query, reuse=Reuse(torch.arange(start, length), torch.arange(0)))
+
     def _reusing(self, queries: Sequence[Query]) -> list[Tensor]:
-        """The same in an approximate mode: all queries say what is computed."""
+        """The same where all queries say what is computed: in an approximate mode, or by a causal model."""
         parts: list[Part] = []
         start = 0
         for query in queries:
@@ -247,7 +273,10 @@ class BoundPrompts:
         if any(len(part.held) for part in parts):
             return run_holding(cast("list[Layer]", list(model.layers)), model.norm, x, parts, self.model.config)
         count = len(model.layers)
-        mixes = [partial(mix_stored, parts=parts, layer=layer, last=layer == count - 1) for layer in range(count)]
+        mixes = [
+            partial(mix_stored, parts=parts, layer=layer, last=layer == count - 1, causal=self.model.config.causal)
+            for layer in range(count)
+        ]
         positions, outputs = torch.cat([part.states for part in parts]), torch.cat([part.outputs for part in parts])
         return self.model.run_layers(x, positions, mixes, outputs)
 

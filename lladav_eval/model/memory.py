@@ -135,10 +135,10 @@ def _encoding_bytes(config: ModelConfig, prompts: Sequence[PromptSize], dtype: t
 
 
 def _store_bytes(config: ModelConfig, lengths: Sequence[int], params: SamplingParams) -> int:
-    """Elements that an approximate cache keeps of all sequences (model/cache.py)."""
-    if params.cache is None:
+    """Elements that an approximate cache, or a causal model, keeps of all sequences (model/cache.py)."""
+    if params.cache is None and not config.causal:
         return 0
-    held = params.gen_length if params.cache.startswith("dllm") else 0
+    held = params.gen_length if params.cache is not None and params.cache.startswith("dllm") else 0
     per_layer = sum(2 * length * _key_width(config) + 2 * held * config.hidden_size for length in lengths)
     return config.num_hidden_layers * per_layer
 

@@ -14,7 +14,7 @@ import torch
 from lladav_eval.model.cache import Part, SequenceStore
 from lladav_eval.model.config import ModelConfig
 from lladav_eval.model.first_layer import MIN_PROMPT
-from lladav_eval.model.flops import kept_flops, query_flops, reusing_flops
+from lladav_eval.model.flops import Work, kept_flops, query_flops, reusing_flops
 from lladav_eval.records import Query, SamplingParams
 from lladav_eval.sampling.cache import CachePolicy, Moment, cache_policy
 from lladav_eval.sampling.schedule import transfer_counts
@@ -39,7 +39,9 @@ def passes(
     (model/first_layer.py); a suffix counts as prompt there.
     """
     if config.causal:
-        return [_exact(config, vocabulary, prompt + index, 1) for index in range(params.gen_length)]
+        first = _stored(config, vocabulary, Work(prompt, prompt, 1, prompt, 1))
+        later = (Work(prompt + index, 1, 1, 1, 1) for index in range(1, params.gen_length))
+        return [first, *(_stored(config, vocabulary, work) for work in later)]
     length = prompt + params.gen_length
     policy = cache_policy(params)
     if policy is None:
@@ -86,9 +88,14 @@ def _reusing(config: ModelConfig, vocabulary: int, policy: CachePolicy, moment: 
     ids = torch.zeros(moment.length, dtype=torch.int64)
     query = Query(0, ids, moment.asked, policy.reuse(moment))
     work = Part.build(query, SequenceStore([]), 0, torch.device("cpu")).work(moment.length)
+    return _stored(config, vocabulary, work)
+
+
+def _stored(config: ModelConfig, vocabulary: int, work: Work) -> Pass:
+    """A pass that reads stored states."""
     keys = config.hidden_size // config.num_attention_heads * config.num_key_value_heads
-    stored = config.num_hidden_layers * 2 * moment.length * keys
-    elements = _layer_elements(config, work.computed) + stored + _logits(vocabulary, len(moment.asked))
+    stored = config.num_hidden_layers * 2 * work.length * keys
+    elements = _layer_elements(config, work.computed) + stored + _logits(vocabulary, work.wanted)
     return Pass(reusing_flops(config, work, vocabulary), elements)
 
 

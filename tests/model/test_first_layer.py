@@ -198,7 +198,6 @@ class TestNothingIsKept:
         ("changes", "length"),
         [
             ({}, MIN_PROMPT - 1),
-            ({"causal": True}, 600),
             ({"dtype": torch.bfloat16}, 600),
             ({"dtype": torch.float16}, 600),
             ({"num_hidden_layers": 1}, 600),
