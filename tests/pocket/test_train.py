@@ -43,8 +43,12 @@ def test_training_sees_what_the_product_sees(lesson: str, twin: bool, tmp_path: 
         ours = answer_logits(model, embed_prompt(model, batch), batch.answers)[0]
         bound = BoundPrompts.bind(model, [prepare(request_of(example), chat, model.config)])
         ids = torch.cat((bound.token_ids[0], batch.answers[0]))
-        wanted = torch.arange(len(batch.answers[0])) + len(bound.token_ids[0]) - int(twin)
-        theirs = bound([Query(0, ids, wanted)])[0]
+        start, end = len(bound.token_ids[0]), len(ids)
+        if twin:  # token by token, each from those before
+            steps = [Query(0, ids[:length], torch.tensor([length - 1])) for length in range(start, end)]
+            theirs = torch.cat([bound([step])[0] for step in steps])
+        else:
+            theirs = bound([Query(0, ids, torch.arange(start, end))])[0]
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
 
 
