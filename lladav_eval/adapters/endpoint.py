@@ -11,7 +11,7 @@ import io
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from itertools import chain, islice
 from typing import Any
 
@@ -25,6 +25,7 @@ from lladav_eval.adapters.chat_client import (
     Stopped,
 )
 from lladav_eval.adapters.parts import content_of, media_of
+from lladav_eval.background import Background
 from lladav_eval.errors import SampleError, SettingError, past_time
 from lladav_eval.records import Generation, Question, Request, SamplingParams, answer_text
 
@@ -97,7 +98,7 @@ class EndpointAnswerer:
         """
         numbered, stop = enumerate(questions), threading.Event()
         jobs: dict[Future[Generation | None], int] = {}
-        with ThreadPoolExecutor(max(1, self.concurrency)) as pool:
+        with Background(max(1, self.concurrency)) as pool:
             try:
                 while True:
                     for index, question in islice(numbered, max(1, self.concurrency) - len(jobs)):
@@ -118,8 +119,6 @@ class EndpointAnswerer:
                         raise error
             finally:  # after Ctrl-C too
                 stop.set()
-                for job in jobs:
-                    job.cancel()
 
     def _answer(self, question: Question, stop: threading.Event) -> Generation | None:
         """None if another request failed for good, whose error is the one to tell."""

@@ -11,12 +11,13 @@ import json
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from lladav_eval.adapters.chat_client import ChatClient, Endpoint, NoUsableReply, Patience, RequestRejected, Stopped
+from lladav_eval.background import Background
 from lladav_eval.errors import EnvironmentError_, UsageError
 
 __all__ = ["KEY_VARIABLES", "Endpoint", "Judge", "Patience", "Reply"]
@@ -107,15 +108,13 @@ class Judge:
 
     def _fetch(self, todo: dict[str, str], system: str) -> None:
         stop = threading.Event()
-        with ThreadPoolExecutor(self.concurrency) as pool:
+        with Background(self.concurrency) as pool:
             jobs = [pool.submit(self._one, key, prompt, system, stop) for key, prompt in todo.items()]
             try:
                 for job in as_completed(jobs):
                     job.result()
-            finally:  # after an error or Ctrl-C: what waits is dropped, what is in flight may end and is kept
+            finally:
                 stop.set()
-                for job in jobs:
-                    job.cancel()
 
     def _one(self, key: str, prompt: str, system: str, stop: threading.Event) -> None:
         try:

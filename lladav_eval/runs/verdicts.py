@@ -12,13 +12,13 @@ import contextlib
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
 from typing import Any
 
 from lladav_eval.approximate import in_use
+from lladav_eval.background import Background
 from lladav_eval.errors import EvalError, SampleError, TaskError, one_line
 from lladav_eval.records import Score
 from lladav_eval.runs.journal import Journal, Record
@@ -183,10 +183,11 @@ class TaskVerdicts:
             for record in records:
                 yield record, judge(self.plan, record, self.protocol)
             return
-        with ThreadPoolExecutor(max_workers=ASKED_AT_ONCE) as pool:
+        with Background(ASKED_AT_ONCE) as pool:
             while chunk := list(islice(records, 8 * ASKED_AT_ONCE)):
-                verdicts = pool.map(lambda record: judge(self.plan, record, self.protocol, self._ask), chunk)
-                yield from zip(chunk, verdicts, strict=True)
+                jobs = [pool.submit(judge, self.plan, record, self.protocol, self._ask) for record in chunk]
+                for record, job in zip(chunk, jobs, strict=True):
+                    yield record, job.result()
 
     def _empty_items(self, metric: str) -> list[Any]:
         """What the empty answer gives for the samples that failed."""
