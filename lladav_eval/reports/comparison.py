@@ -14,13 +14,12 @@ from typing import Any
 from lladav_eval.errors import UsageError
 from lladav_eval.reports.comparison_notes import what_differs
 from lladav_eval.reports.load import RunData
-from lladav_eval.reports.pairing import run_facts, value_of
+from lladav_eval.reports.pairing import Observed, check_test, observe, run_facts
 from lladav_eval.reports.statistics import (
     Paired,
     Test,
     compare_pairs,
     holm,
-    is_binary,
     ratio_of_means,
     smallest_effect,
 )
@@ -75,14 +74,20 @@ class Pair:
 
     run: int
     task: str
+    n: int
+    """Samples."""
+    wins: int
+    """Samples with a higher value of their own than in the first run."""
+    losses: int
     paired: Paired
+    """Of observations, which are samples or clusters of them."""
     difference: float
     low: float
     high: float
     p_corrected: float
     """By Holm over all pairs of the comparison."""
     smallest: float | None
-    """The smallest difference on 0-100 that n could ever show."""
+    """The smallest difference on 0-100 that McNemar's test could ever show; None of another test."""
 
 
 @dataclass(frozen=True)
@@ -153,17 +158,20 @@ def compare_runs(
         raise UsageError("the runs have no sample in common: compare runs of the same tasks")
     entries: list[Entry] = []
     categories: list[CategoryEntry] = []
-    raw: list[tuple[int, str, Paired]] = []
+    raw: list[tuple[int, str, Observed, Paired]] = []
     for task, ids in common.items():
-        name = metric or runs[0].tasks[task].headline
-        values = _values(task, ids, runs, name, test)
-        entries += [_entry(position, task, name, ids, run, values) for position, run in enumerate(runs)]
-        categories += _category_entries(task, ids, runs, values)
+        name = _metric(task, runs, metric)
+        observed = observe(task, ids, runs, name)
+        check_test(test, runs[0].tasks[task].short, observed)
+        entries += [_entry(position, task, name, ids, run, observed) for position, run in enumerate(runs)]
+        categories += _category_entries(task, ids, runs, observed)
+        values = observed.values
         for position in range(1, len(runs)):
-            raw.append((position, task, compare_pairs(values[0], values[position], test, alpha)))
-    corrected = holm([paired.p for _, _, paired in raw])
+            paired = compare_pairs(values[0], values[position], test, alpha, observed.clusters)
+            raw.append((position, task, observed, paired))
+    corrected = holm([paired.p for *_, paired in raw])
     pairs = tuple(_pair(*item, p, len(raw), alpha) for item, p in zip(raw, corrected, strict=True))
-    ratios = tuple(_ratio(position, task, common[task], runs, alpha) for position, task, _ in raw)
+    ratios = tuple(_ratio(position, task, common[task], runs, alpha) for position, task, *_ in raw)
     return Comparison(
         tuple(runs),
         _labels(runs),
@@ -203,22 +211,21 @@ def _common(task: str, runs: Sequence[RunData]) -> list[int]:
     return sorted(set.intersection(*sets))
 
 
-def _values(
-    task: str, ids: Sequence[int], runs: Sequence[RunData], metric: str, test: Test | None
-) -> list[list[float]]:
-    """Values of the common samples, one list per run, divided by the largest where values go beyond 1."""
-    lists = [[value_of(run.samples[task, doc_id], metric, run) for doc_id in ids] for run in runs]
-    if test == "mcnemar" and not all(map(is_binary, lists)):
-        raise UsageError(f"--test mcnemar: samples of {task} are not just right or wrong; use --test bootstrap")
-    largest = max(1.0, *(abs(value) for values in lists for value in values))
-    return [[value / largest for value in values] for values in lists]
+def _metric(task: str, runs: Sequence[RunData], asked: str | None) -> str:
+    """The metric to compare. Raises UsageError where none is asked for and the runs' headlines differ."""
+    headlines = [run.tasks[task].headline for run in runs]
+    if asked is None and len(set(headlines)) > 1:
+        shown = ", ".join(f"{run.path} {headline}" for run, headline in zip(runs, headlines, strict=True))
+        raise UsageError(
+            f"{runs[0].tasks[task].short}: the headline metrics differ ({shown}), as where one run's answers wait for "
+            "a judge; choose one with --metric"
+        )
+    return asked or headlines[0]
 
 
-def _entry(
-    position: int, task: str, metric: str, ids: Sequence[int], run: RunData, values: Sequence[Sequence[float]]
-) -> Entry:
-    samples = [run.samples[task, doc_id] for doc_id in ids]
-    low, high, _ = interval(values[position])
+def _entry(position: int, task: str, metric: str, ids: Sequence[int], run: RunData, observed: Observed) -> Entry:
+    samples, values = [run.samples[task, doc_id] for doc_id in ids], observed.values[position]
+    low, high, _ = interval(values, observed.clusters)
     counter = CostCounter()
     for sample in samples:
         if sample.answered:
@@ -231,9 +238,9 @@ def _entry(
         task=task,
         metric=metric,
         n=len(samples),
-        score=100 * math.fsum(values[position]) / len(samples),
-        low=100 * low,
-        high=100 * high,
+        score=100 * math.fsum(values) / len(samples),
+        low=100 * max(low, 0.0),
+        high=100 * min(high, 1.0),
         forward_passes=cost.mean("forward_passes"),
         seconds=cost.mean("seconds"),
         samples_per_second=cost.known["seconds"] / seconds if seconds else None,
@@ -264,7 +271,7 @@ def _ratio(position: int, task: str, ids: Sequence[int], runs: Sequence[RunData]
 
 
 def _category_entries(
-    task: str, ids: Sequence[int], runs: Sequence[RunData], values: Sequence[Sequence[float]]
+    task: str, ids: Sequence[int], runs: Sequence[RunData], observed: Observed
 ) -> list[CategoryEntry]:
     """Scores by category, as the first run that recorded one names it; none where there are fewer than two."""
     members: dict[str, list[int]] = {}
@@ -278,17 +285,21 @@ def _category_entries(
     entries = []
     for category, indices in sorted(members.items()):
         for position in range(len(runs)):
-            chosen = [values[position][index] for index in indices]
-            low, high, _ = interval(chosen)
+            chosen = [observed.own[position][index] for index in indices]
+            low, high, _ = interval(chosen, [observed.clusters[index] for index in indices])
             score = 100 * math.fsum(chosen) / len(chosen)
             entries.append(CategoryEntry(position, task, category, len(chosen), score, 100 * low, 100 * high))
     return entries
 
 
-def _pair(run: int, task: str, paired: Paired, p: float, tests: int, alpha: float) -> Pair:
-    share = smallest_effect(paired.n, alpha, tests)
+def _pair(run: int, task: str, observed: Observed, paired: Paired, p: float, tests: int, alpha: float) -> Pair:
+    share = smallest_effect(paired.n, alpha, tests) if paired.test == "mcnemar" else None
     smallest = None if share is None else 100 * share
-    return Pair(run, task, paired, 100 * paired.difference, 100 * paired.low, 100 * paired.high, p, smallest)
+    changes = [after - before for before, after in zip(observed.own[0], observed.own[run], strict=True)]
+    return Pair(
+        run, task, len(changes), sum(change > 0 for change in changes), sum(change < 0 for change in changes), paired,
+        100 * paired.difference, 100 * paired.low, 100 * paired.high, p, smallest,
+    )  # fmt: skip
 
 
 def _labels(runs: Sequence[RunData]) -> tuple[str, ...]:

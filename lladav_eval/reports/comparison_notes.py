@@ -32,10 +32,10 @@ def _sums(name: str, runs: Sequence[RunData]) -> list[str]:
     first = runs[0].tasks[name]
     metrics = [run.tasks[name].metrics.get(first.headline) for run in runs]
     reported = [metric for metric in metrics if metric is not None]
-    if all(metric.low is not None for metric in reported):
+    if all(metric.is_mean for metric in reported):
         return []
     shown = ", ".join(f"{metric.value:.2f}" for metric in reported)
-    return [f"{first.short}: {first.headline} as reported is {shown}; the table shows the mean of the samples' values"]
+    return [f"{first.short}: {first.headline} as reported is {shown}"]
 
 
 def _settings(name: str, runs: Sequence[RunData]) -> list[str]:

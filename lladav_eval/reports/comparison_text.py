@@ -93,9 +93,9 @@ def pair_rows(comparison: Comparison) -> list[tuple[str, ...]]:
     """Each run against the first, in the order of PAIRS."""
     return [
         (
-            pair.task.removeprefix("lladav_"), comparison.labels[pair.run], str(pair.paired.n),
-            f"{pair.difference:+.1f}", f"{pair.low:+.1f} to {pair.high:+.1f}", str(pair.paired.wins),
-            str(pair.paired.losses), str(pair.paired.ties), f"{pair.p_corrected:.2g}",
+            pair.task.removeprefix("lladav_"), comparison.labels[pair.run], str(pair.n),
+            f"{pair.difference:+.1f}", f"{pair.low:+.1f} to {pair.high:+.1f}", str(pair.wins),
+            str(pair.losses), str(pair.n - pair.wins - pair.losses), f"{pair.p_corrected:.2g}",
             "nothing" if pair.smallest is None else f"{pair.smallest:.1f}",
         )
         for pair in comparison.pairs

@@ -125,7 +125,7 @@ def _members(run: RunData, name: str, known: Mapping[tuple[str, int], str]) -> d
 
 def _is_mean(task: Task) -> bool:
     """Whether the headline is a mean of the samples' values; MME's sums, for one, are not."""
-    return task.metrics[task.headline].low is not None
+    return task.metrics[task.headline].is_mean
 
 
 def _headline(task: Task) -> Figure:
@@ -141,7 +141,7 @@ def _mean(samples: Sequence[Sample], task: Task) -> Figure | None:
         return None
     shares = task.scale == "fraction" or (not _is_mean(task) and all(0 <= value <= 1 for value in known))
     factor = 100.0 if shares else 1.0
-    low, high, _ = interval(known)
+    low, high, _ = interval(known, [sample.cluster for sample in samples])
     return Figure(factor * math.fsum(known) / len(known), factor * low, factor * high, len(known), shares)
 
 
@@ -159,13 +159,13 @@ def pair_rows(comparison: Comparison | None) -> list[dict[str, Any]]:
         {
             "task": short[pair.task].short,
             "number": list(short).index(pair.task),
-            "n": pair.paired.n,
+            "n": pair.n,
             "difference": pair.difference,
             "low": pair.low,
             "high": pair.high,
-            "wins": pair.paired.wins,
-            "losses": pair.paired.losses,
-            "ties": pair.paired.ties,
+            "wins": pair.wins,
+            "losses": pair.losses,
+            "ties": pair.n - pair.wins - pair.losses,
             "p": pair.p_corrected,
             "test": {"mcnemar": "McNemar, exact", "bootstrap": "bootstrap"}[pair.paired.test],
             "smallest": pair.smallest,

@@ -30,9 +30,11 @@ class Metric:
 
     value: float
     low: float | None
-    """Lower end of the 95 % interval; None where the metric is no mean over samples."""
+    """Lower end of the 95 % interval; None where the metric is no mean over samples and can't be taken apart."""
     high: float | None
     method: str | None
+    is_mean: bool
+    """Whether it is the mean of the samples' values."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Task:
     scale: str
     """``fraction``: shown on 0-100; ``points``: shown as they are."""
     version: str
+    family: str | None
+    """The benchmark's scorer; None where the task has its own, and in runs that recorded none."""
     forward_passes_per_sample: float | None
     """Of the answered samples; None where the model doesn't tell."""
     seconds_per_sample: float | None
@@ -87,6 +91,10 @@ class Sample:
     status: str
     error: str | None
     category: str | None
+    cluster: str | None
+    """What the row shares with others that count as one observation with it; None where it stands alone."""
+    items: Mapping[str, Any]
+    """By metric, what a figure is made of that is no mean of the samples' values (scoring/lmms.py)."""
     metrics: Mapping[str, float]
     """Value of each metric for this sample; a metric without a value per sample is absent."""
     forward_passes: int
@@ -211,6 +219,7 @@ def _task(name: str, fields: Fields, facts: Fields) -> Task:
         metrics=metrics,
         scale=scale,
         version=str(fields.value("version")),
+        family=fields.text_or_none("family"),
         forward_passes_per_sample=fields.number_or_none("forward_passes_per_sample"),
         seconds_per_sample=fields.number_or_none("seconds_per_sample"),
         rows=facts.get("rows", int),
@@ -234,7 +243,8 @@ def _revision(facts: Fields) -> str | None:
 
 def _metric(fields: Fields) -> Metric:
     low, high = (fields.number(end) if fields.has(end) else None for end in ("low", "high"))
-    return Metric(fields.number("value"), low, high, fields.text_or_none("method"))
+    is_mean = fields.get("is_mean", bool) if fields.has("is_mean") else low is not None
+    return Metric(fields.number("value"), low, high, fields.text_or_none("method"), is_mean)
 
 
 def _samples(path: Path, tasks: Mapping[str, Task]) -> dict[tuple[str, int], Sample]:
@@ -287,6 +297,8 @@ def _sample(fields: Fields) -> Sample:
         status=status,
         error=fields.text_or_none("error"),
         category=fields.text_or_none("category"),
+        cluster=fields.text_or_none("cluster"),
+        items=fields.get("items", dict) if fields.has("items") else {},
         metrics={name: metrics.number(name) for name in fields.names("metrics")},
         forward_passes=passes,
         seconds=seconds,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from lladav_eval.errors import UsageError
-from lladav_eval.reports.load import RunData, Sample
-from lladav_eval.reports.statistics import Test, is_binary
+from lladav_eval.reports.load import RunData, Sample, Task
+from lladav_eval.reports.statistics import Test, is_binary, observations
+from lladav_eval.scoring.lmms import shares_of
 
 Scope = Literal["overall", "task", "category"]
 _NAMED = 5
@@ -90,8 +93,78 @@ def _some(ids: set[int]) -> str:
 
 
 @dataclass(frozen=True)
+class Observed:
+    """What runs say of the same samples of one task."""
+
+    values: tuple[tuple[float, ...], ...]
+    """Per run a number for each sample; their mean is the figure, on 0..1 or as a share of the most there can be."""
+    own: tuple[tuple[float, ...], ...]
+    """The same where the figure is the mean of the samples' own values; else those values."""
+    clusters: tuple[str | None, ...]
+    """Of each sample; those of one cluster count as one observation."""
+    is_figure: bool
+    """False where the figure is no mean and can't be taken apart: then ``values`` say something else than it."""
+
+
+def observe(name: str, doc_ids: Sequence[int], runs: Sequence[RunData], metric: str) -> Observed:
+    """A metric of one task in several runs, on samples that all have. Raises UsageError where one lacks it."""
+    for run in runs:
+        if metric not in run.tasks[name].metrics:
+            task = run.tasks[name]
+            known = ", ".join(task.metrics)
+            raise UsageError(f"{run.path}: the task {task.short} has no metric {metric!r}; choose one of {known}")
+    samples = [[run.samples[name, doc_id] for doc_id in doc_ids] for run in runs]
+    clusters = tuple(
+        next((sample.cluster for sample in same if sample.cluster is not None), None)
+        for same in zip(*samples, strict=True)
+    )
+    shares = [_shares(run.tasks[name], found, metric) for run, found in zip(runs, samples, strict=True)]
+    own = _scaled([[value_of(one, metric, run) for one in found] for run, found in zip(runs, samples, strict=True)])
+    if any(found is None for found in shares):
+        is_mean = all(run.tasks[name].metrics[metric].is_mean for run in runs)
+        return Observed(own, own, clusters, is_mean)
+    return Observed(tuple(found for found in shares if found is not None), own, clusters, True)
+
+
+def _shares(task: Task, samples: Sequence[Sample], metric: str) -> tuple[float, ...] | None:
+    """Each sample's share in a figure that is no mean of their values, as a share of the most there can be."""
+    items = [sample.items.get(metric) for sample in samples]
+    shares = shares_of(task.family, items)
+    if shares is None:
+        return None
+    perfect = shares_of(task.family, items, perfect=True) if task.scale == "points" else None
+    most = math.fsum(perfect) / len(perfect) if perfect else 1.0
+    return tuple(share / most for share in shares)
+
+
+def _scaled(lists: Sequence[Sequence[float]]) -> tuple[tuple[float, ...], ...]:
+    """Values beyond -1..1 as shares of the largest one."""
+    largest = max(1.0, *(abs(value) for values in lists for value in values))
+    return tuple(tuple(value / largest for value in values) for values in lists)
+
+
+def value_of(sample: Sample, metric: str, run: RunData) -> float:
+    """A sample's value of a metric. Raises UsageError where it has none."""
+    if metric not in sample.metrics:
+        raise UsageError(
+            f"{run.path}: {sample.task} {sample.doc_id} has no value of its own for {metric}, so samples can't be "
+            "paired; choose another metric with --metric"
+        )
+    return sample.metrics[metric]
+
+
+def check_test(test: Test | None, short: str, observed: Observed) -> None:
+    """Raises UsageError where McNemar's test is asked for and observations aren't just right or wrong."""
+    if test == "mcnemar" and not all(is_binary(observations(values, observed.clusters)) for values in observed.values):
+        together = " (those of one picture, video or question together)" if any(observed.clusters) else ""
+        raise UsageError(
+            f"--test mcnemar: samples of {short}{together} are not just right or wrong; use --test bootstrap"
+        )
+
+
+@dataclass(frozen=True)
 class Group:
-    """Paired values: as scored where they lie in -1..1, otherwise as shares of the largest one in either run."""
+    """Paired samples of everything together, of a task or of a category."""
 
     scope: Scope
     task: str
@@ -99,7 +172,13 @@ class Group:
     metric: str
     identities: tuple[tuple[str, int], ...]
     before: tuple[float, ...]
+    """As ``Observed.values``; of a category the samples' own."""
     after: tuple[float, ...]
+    own_before: tuple[float, ...]
+    own_after: tuple[float, ...]
+    clusters: tuple[Hashable, ...]
+    reported: tuple[float, float] | None = None
+    """The figures of both runs on 0-100 where ``before`` and ``after`` say something else than they."""
 
 
 def groups(baseline: RunData, candidate: RunData, metric: str | None = None, test: Test | None = None) -> list[Group]:
@@ -119,8 +198,22 @@ def groups(baseline: RunData, candidate: RunData, metric: str | None = None, tes
         tuple(identity for group in tasks for identity in group.identities),
         tuple(value for group in tasks for value in group.before),
         tuple(value for group in tasks for value in group.after),
+        tuple(value for group in tasks for value in group.own_before),
+        tuple(value for group in tasks for value in group.own_after),
+        tuple(cluster for group in tasks for cluster in _across_tasks(group, baseline.tasks[group.task])),
     )
     return [together, *found]
+
+
+def _across_tasks(group: Group, task: Task) -> list[Hashable]:
+    """Clusters of a task's samples among those of other tasks: two tasks that ask the same rows share them."""
+    data: tuple[object, ...] = (task.dataset_path, task.dataset_name, task.split, task.data_revision)
+    if task.data_revision is None:  # nothing says whether the data are the same
+        data = (task.name,)
+    return [
+        (data, doc_id if cluster is None else ("cluster", cluster))
+        for (_, doc_id), cluster in zip(group.identities, group.clusters, strict=True)
+    ]
 
 
 def _task_group(
@@ -129,30 +222,19 @@ def _task_group(
     """The samples of a task, paired; both runs have the same. Raises UsageError where metric or test doesn't fit."""
     task = baseline.tasks[name]
     metric = metric or task.headline
-    for run in (baseline, candidate):
-        if metric not in run.tasks[name].metrics:
-            known = ", ".join(run.tasks[name].metrics)
-            raise UsageError(f"{run.path}: the task {task.short} has no metric {metric!r}; choose one of {known}")
     samples = baseline.of_task(name)
-    before = [value_of(sample, metric, baseline) for sample in samples]
-    after = [value_of(candidate.samples[sample.identity], metric, candidate) for sample in samples]
-    if test == "mcnemar" and not (is_binary(before) and is_binary(after)):
-        raise UsageError(f"--test mcnemar: samples of {task.short} are not just right or wrong; use --test bootstrap")
-    largest = max(1.0, *map(abs, before), *map(abs, after))
+    observed = observe(name, [sample.doc_id for sample in samples], (baseline, candidate), metric)
+    check_test(test, task.short, observed)
+    reported = None
+    if not observed.is_figure:
+        figures = [run.tasks[name].metrics[metric].value for run in (baseline, candidate)]
+        most = 1.0 if task.scale == "fraction" else max(1.0, *map(abs, figures)) / 100
+        reported = figures[0] / most, figures[1] / most
+    (before, after), (own_before, own_after) = observed.values, observed.own
     identities = tuple(sample.identity for sample in samples)
     return Group(
-        "task", name, "", metric, identities, tuple(x / largest for x in before), tuple(x / largest for x in after)
+        "task", name, "", metric, identities, before, after, own_before, own_after, observed.clusters, reported
     )
-
-
-def value_of(sample: Sample, metric: str, run: RunData) -> float:
-    """A sample's value of a metric. Raises UsageError where it has none."""
-    if metric not in sample.metrics:
-        raise UsageError(
-            f"{run.path}: {sample.task} {sample.doc_id} has no value of its own for {metric}, so samples can't be "
-            "paired; choose another metric with --metric"
-        )
-    return sample.metrics[metric]
 
 
 def _categories(group: Group, baseline: RunData, candidate: RunData) -> list[Group]:
@@ -164,15 +246,12 @@ def _categories(group: Group, baseline: RunData, candidate: RunData) -> list[Gro
             members.setdefault(category, []).append(index)
     if len(members) < 2:
         return []
-    return [
-        Group(
-            "category",
-            group.task,
-            category,
-            group.metric,
-            tuple(group.identities[index] for index in indices),
-            tuple(group.before[index] for index in indices),
-            tuple(group.after[index] for index in indices),
-        )
-        for category, indices in sorted(members.items())
-    ]
+
+    def part(category: str, indices: Sequence[int]) -> Group:
+        before, after = (tuple(own[index] for index in indices) for own in (group.own_before, group.own_after))
+        return Group(
+            "category", group.task, category, group.metric, tuple(group.identities[index] for index in indices),
+            before, after, before, after, tuple(group.clusters[index] for index in indices),
+        )  # fmt: skip
+
+    return [part(category, indices) for category, indices in sorted(members.items())]

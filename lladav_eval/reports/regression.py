@@ -16,6 +16,7 @@ A drop of exactly the tolerance is within it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -28,6 +29,8 @@ from lladav_eval.reports.statistics import Paired, Test, compare_pairs, holm, sm
 Verdict = Literal["better", "same", "can't tell", "worse", "not comparable"]
 SAME_WITHIN = 1.0
 """Points on 0-100: a difference whose whole interval is smaller counts as none, unless it is significant."""
+_FEWEST = 20
+"""Observations from which on an interval may say that two runs are the same."""
 _SLACK = 1e-9
 """Points by which floating-point sums may miss the tolerance: 41 of 250 lost are 16.400000000000002 points."""
 
@@ -55,8 +58,9 @@ class Settings:
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison. Scores and differences are on 0-100: 100 times the mean of the samples' values, or, where values
-    go beyond 1, percent of the largest value in either run."""
+    """One comparison. Scores and differences are on 0-100, 100 times the task's figure. Points (MME's) are percent of
+    the most there can be; other values beyond 1 percent of the largest one in either run. Of a category it is the mean
+    of the samples' own values."""
 
     scope: Scope
     task: str
@@ -64,6 +68,8 @@ class Row:
     category: str
     metric: str
     n: int
+    observations: int
+    """What the test is of: samples, or clusters of those that share a picture, a video or a question."""
     baseline: float
     candidate: float
     difference: float
@@ -76,7 +82,7 @@ class Row:
     p: float
     p_corrected: float
     smallest: float | None
-    """The smallest difference that n samples could ever show; None if no difference could be."""
+    """The smallest difference that McNemar's test could ever show; None of another test, or if none could be."""
     verdict: Verdict
     reason: str
 
@@ -169,7 +175,9 @@ def _together(rows: Sequence[Row]) -> Verdict:
 
 
 def _judged(groups: Sequence[Group], settings: Settings) -> list[Row]:
-    paired = [compare_pairs(group.before, group.after, settings.test, settings.alpha) for group in groups]
+    paired = [
+        compare_pairs(group.before, group.after, settings.test, settings.alpha, group.clusters) for group in groups
+    ]
     corrected = [0.0] * len(groups)
     sizes: Mapping[str, int] = {
         scope: sum(g.scope == scope for g in groups) for scope in ("overall", "task", "category")
@@ -185,14 +193,24 @@ def _judged(groups: Sequence[Group], settings: Settings) -> list[Row]:
 
 
 def _row(group: Group, pair: Paired, p: float, tests: int, settings: Settings) -> Row:
-    share = smallest_effect(pair.n, settings.alpha, tests)
+    share = smallest_effect(pair.n, settings.alpha, tests) if pair.test == "mcnemar" else None
     smallest = None if share is None else 100 * share
     difference, low, high = 100 * pair.difference, 100 * pair.low, 100 * pair.high
+    n = len(group.identities)
     verdict, reason = _verdict(pair, difference, low, high, p, smallest, settings)
+    if group.reported is not None and verdict in ("same", "better"):
+        before, after = group.reported
+        if before - after > settings.tolerance + _SLACK:
+            verdict = "can't tell"
+            reason = (
+                f"{group.metric} fell by {before - after:.1f} points of 100, and no test is known for such a figure"
+            )
+    changes = [after - before for before, after in zip(group.own_before, group.own_after, strict=True)]
+    wins, losses = sum(change > 0 for change in changes), sum(change < 0 for change in changes)
     return Row(
-        group.scope, group.task, group.category, group.metric, pair.n,
-        100 * sum(group.before) / pair.n, 100 * sum(group.after) / pair.n, difference, low, high,
-        pair.wins, pair.losses, pair.ties, pair.test, pair.p, p, smallest, verdict, reason,
+        group.scope, group.task, group.category, group.metric, n, pair.n,
+        100 * math.fsum(group.before) / n, 100 * math.fsum(group.after) / n, difference, low, high,
+        wins, losses, n - wins - losses, pair.test, pair.p, p, smallest, verdict, reason,
     )  # fmt: skip
 
 
@@ -206,13 +224,17 @@ def _verdict(
         way: Verdict = "worse" if difference < 0 else "better"
         return way, f"{abs(difference):.1f} points {way}, p = {p:.2g}"
     margin = settings.tolerance if significant else max(settings.tolerance, SAME_WITHIN)
-    if -margin - _SLACK <= low and high <= margin + _SLACK:
+    # The bootstrap's interval of a few observations is too narrow to exclude anything.
+    if pair.n >= _FEWEST and -margin - _SLACK <= low and high <= margin + _SLACK:
         return "same", f"the difference lies within {margin:g} points"
     if significant:
         return "can't tell", f"a change is certain, but not whether it is beyond {settings.tolerance:g} points"
-    best = "no difference at all" if smallest is None else f"{smallest:.1f} points"
     changes = f"{pair.losses} lost, {pair.wins} won"
-    return "can't tell", f"n = {pair.n} is too small for what changed ({changes}); at best it shows {best}"
+    reason = f"n = {pair.n} is too small for what changed ({changes})"
+    if pair.test == "mcnemar":
+        best = "no difference at all" if smallest is None else f"{smallest:.1f} points"
+        reason += f"; at best it shows {best}"
+    return "can't tell", reason
 
 
 def _flips(groups: Sequence[Group], baseline: RunData, candidate: RunData) -> tuple[tuple[Flip, ...], tuple[Flip, ...]]:
@@ -222,7 +244,7 @@ def _flips(groups: Sequence[Group], baseline: RunData, candidate: RunData) -> tu
     for group in groups:
         if group.scope != "task":
             continue
-        for identity, before, after in zip(group.identities, group.before, group.after, strict=True):
+        for identity, before, after in zip(group.identities, group.own_before, group.own_after, strict=True):
             if before != after:
                 old, new = baseline.samples[identity], candidate.samples[identity]
                 flip = Flip(*identity, before, after, old.status, new.status, old.text, new.text, old.target)
@@ -246,7 +268,7 @@ def _notes(baseline: RunData, candidate: RunData) -> list[str]:
             if getattr(ours, kind) != getattr(theirs, kind):
                 notes.append(f"{ours.short}: {kind} {getattr(ours, kind)} became {getattr(theirs, kind)} of {ours.n}")
         before, after = ours.metrics[ours.headline], theirs.metrics[theirs.headline]
-        if before.low is None or after.low is None:
+        if not before.is_mean or not after.is_mean:
             notes.append(f"{ours.short}: {ours.headline} as reported {before.value:.2f} became {after.value:.2f}")
     return notes
 

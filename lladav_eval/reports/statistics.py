@@ -13,6 +13,8 @@ from typing import Literal
 
 import numpy as np
 
+from lladav_eval.scoring.aggregate import cluster_sums
+
 Test = Literal["mcnemar", "bootstrap"]
 
 RESAMPLES = 10_000
@@ -26,8 +28,9 @@ class Paired:
     """A candidate (or second run) against a baseline (or first run) on the same samples."""
 
     n: int
+    """Observations: samples, or clusters of them."""
     wins: int
-    """Samples on which the second run has the higher value."""
+    """Observations on which the second run has the higher value."""
     losses: int
     ties: int
     difference: float
@@ -45,21 +48,37 @@ def is_binary(values: Sequence[float]) -> bool:
     return all(value in (0, 1) for value in values)
 
 
+def observations(values: Sequence[float], clusters: Sequence[object] | None = None) -> list[float]:
+    """One number per cluster, with the same mean as ``values``: its sum as a multiple of a cluster's usual size."""
+    sums, _ = cluster_sums(values, clusters)
+    return [_snapped(total * len(sums) / len(values)) for total in sums]
+
+
+def _snapped(value: float) -> float:
+    """A whole number that sums missed by their last bits; else the value, without them."""
+    return float(round(value, 12))
+
+
 def compare_pairs(
-    first: Sequence[float], second: Sequence[float], test: Test | None = None, alpha: float = 0.05
+    first: Sequence[float],
+    second: Sequence[float],
+    test: Test | None = None,
+    alpha: float = 0.05,
+    clusters: Sequence[object] | None = None,
 ) -> Paired:
     """All of it at once; ``test`` None takes McNemar's where both sides are 0 or 1 and the bootstrap elsewhere.
 
-    ``alpha`` sets the interval's level, 1 - alpha.
+    ``alpha`` sets the interval's level, 1 - alpha. Samples of one cluster are one observation; None stands alone.
 
-    Raises ValueError for no pairs, unequal lengths, or McNemar's test on other values than 0 and 1.
+    Raises ValueError for no pairs, unequal lengths, or McNemar's test on other observations than 0 and 1.
     """
     if not first or len(first) != len(second):
         raise ValueError(f"paired values are needed, at least one pair: got {len(first)} and {len(second)}")
-    binary = is_binary(first) and is_binary(second)
+    before, after = observations(first, clusters), observations(second, clusters)
+    binary = is_binary(before) and is_binary(after)
     if test == "mcnemar" and not binary:
-        raise ValueError("McNemar's test needs samples that are right or wrong (0 or 1)")
-    differences = np.asarray(second, dtype=float) - np.asarray(first, dtype=float)
+        raise ValueError("McNemar's test needs observations that are right or wrong (0 or 1)")
+    differences = np.round(np.asarray(after) - np.asarray(before), 12)
     wins, losses = int((differences > 0).sum()), int((differences < 0).sum())
     low, high, p = bootstrap(differences, alpha)
     chosen: Test = test or ("mcnemar" if binary else "bootstrap")

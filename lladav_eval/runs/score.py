@@ -16,6 +16,7 @@ from lladav_eval.runs import manifest
 from lladav_eval.runs.predictions import is_table, read_predictions, read_replies
 from lladav_eval.runs.tasks import read_task, resolve_tasks
 from lladav_eval.scoring.aggregate import Counts, count, interval
+from lladav_eval.scoring.clusters import CLUSTER_COLUMNS, cluster_of
 from lladav_eval.scoring.judging import is_unsettled
 from lladav_eval.scoring.registry import Scorer, get_scorer
 
@@ -123,7 +124,8 @@ def score_predictions(
     if not predictions.is_file():
         raise UsageError(f"{predictions}: no such file of predictions")
     table = open_benchmark(asked, data_dir=data_dir, offline=offline)
-    rows = _rows(table, scorer, asked.where, ("index", "question") if is_table(predictions) else ())
+    also = (*CLUSTER_COLUMNS.get(asked.family, ()), *(("index", "question") if is_table(predictions) else ()))
+    rows = _rows(table, scorer, asked.where, also)
     indices, questions = (
         [row[column] for _, row in rows] if rows and column in rows[0][1] else None for column in ("index", "question")
     )
@@ -133,9 +135,10 @@ def score_predictions(
     metrics, headline = _metrics(scorer, scores, protocol, table)
     counts = count(score.status for score in scores)
     low_high = None
-    if scorer.mean and headline in metrics:
-        low, high, _ = interval([score.value for score in scores])
-        low_high = (100 * low, 100 * high)
+    if headline in metrics:
+        values = [score.value for score in scores] if scorer.shares is None else scorer.shares(scores)
+        low, high, _ = interval(values, [cluster_of(asked.family, row) for _, row in rows])
+        low_high = (low, high) if scorer.points else (100 * max(low, 0.0), 100 * min(high, 1.0))
     git = manifest.commit()
     commit = None if git is None else git["commit"] + "+" * git["dirty"]
     return ScoreReport(

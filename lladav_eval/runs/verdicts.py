@@ -25,9 +25,10 @@ from lladav_eval.runs.journal import Journal, Record
 from lladav_eval.runs.questions import Plan
 from lladav_eval.scoring.aggregate import count, item_value, summarise
 from lladav_eval.scoring.categories import category_of, cell
+from lladav_eval.scoring.clusters import cluster_of
 from lladav_eval.scoring.cost import CostCounter, cost_of
-from lladav_eval.scoring.lmms import results
-from lladav_eval.scoring.registry import get_scorer
+from lladav_eval.scoring.lmms import is_mapping_item, results, shares_of
+from lladav_eval.scoring.registry import FAMILIES, get_scorer
 
 
 @dataclass(frozen=True)
@@ -155,11 +156,14 @@ class TaskVerdicts:
         self.plan = plan
         self._shown = SHOWN_SETTINGS if diffusion else SHOWN_SETTINGS[:1]
         self.protocol = protocol
+        self._family = _metadata(plan).get("family")
         self._journal = journal
         self._ask = ask
         self._statuses: Counter[str] = Counter()
         self._items: dict[str, list[Any]] = {name: [] for name in metric_names(plan)}
         self._failed: list[int] = []
+        self._clusters: dict[bool, list[str | None]] = {False: [], True: []}
+        """Of the samples that didn't fail, and of those that did."""
         self._waiting = 0
         self._costs = CostCounter()
 
@@ -167,14 +171,17 @@ class TaskVerdicts:
         """One mapping per sample, in the order of the split."""
         for record, verdict in self._judged():
             self._statuses[verdict.score.status] += 1
-            if verdict.score.status == "failed":
+            failed = verdict.score.status == "failed"
+            if failed:
                 self._failed.append(record.doc_id)
+            row = self._row(record, verdict)
+            self._clusters[failed].append(row["cluster"])
             self._waiting += bool(verdict.score.details.get("needs_judge"))
             for name, item in verdict.items.items():
                 self._items[name].append(item)
             if record.generation.status == "ok":
                 self._costs.add(cost_of(record.generation))
-            yield self._row(record, verdict.score)
+            yield row
 
     def _judged(self) -> Iterator[tuple[Record, Verdict]]:
         """Records with their verdicts, in order; where a judge is asked, several samples at a time."""
@@ -191,22 +198,26 @@ class TaskVerdicts:
 
     def _empty_items(self, metric: str) -> list[Any]:
         """What the empty answer gives for the samples that failed."""
+        return [self._empty(doc_id, metric) for doc_id in self._failed]
+
+    def _empty(self, doc_id: int, metric: str) -> Any:
         try:
-            return [_process(self.plan, doc_id, "")[metric] for doc_id in self._failed]
+            return _process(self.plan, doc_id, "")[metric]
         except Exception as error:  # functions of the task
             raise TaskError(
                 f"the task {self.plan.name} can't count its failed samples: process_results of an empty answer "
                 f"failed ({one_line(error)})"
             ) from error
 
-    def _row(self, record: Record, score: Score) -> dict[str, Any]:
-        generation = record.generation
+    def _row(self, record: Record, verdict: Verdict) -> dict[str, Any]:
+        generation, score = record.generation, verdict.score
         cost = cost_of(generation)
         doc = self.plan.task.eval_docs_no_media[record.doc_id]
         return {
             "task": record.task,
             "doc_id": record.doc_id,
             "category": _category(self.plan, doc),
+            "cluster": _cluster(self.plan, doc),
             "key": record.key,
             "prompt": record.prompt,
             "target": _target(self.plan, doc),
@@ -215,6 +226,7 @@ class TaskVerdicts:
             "status": score.status,
             "error": score.details.get("error"),
             "metrics": score.details.get("metrics", dict.fromkeys(self._items, 0.0)),
+            **self._shared(record, verdict),
             **({"judge_replies": replies} if (replies := score.details.get("judge_replies")) else {}),
             "token_ids": list(generation.token_ids),
             "forward_passes": generation.forward_passes,
@@ -223,6 +235,14 @@ class TaskVerdicts:
             "cost": {name: value for name, value in cost.items() if name not in ("forward_passes", "seconds")},
         }
 
+    def _shared(self, record: Record, verdict: Verdict) -> dict[str, Any]:
+        """What a figure that is no mean is made of, where it can be taken apart again (scoring/lmms.py: shares)."""
+        family = self._family
+        if family not in FAMILIES or get_scorer(family).shares is None:
+            return {}
+        items = verdict.items or {name: self._empty(record.doc_id, name) for name in self._items}
+        return {"items": {name: item for name, item in items.items() if is_mapping_item(item)}}
+
     def summary(self) -> dict[str, Any]:
         """Counts, metrics and cost of the task; to be called once ``rows`` is used up."""
         counts = count(self._statuses)
@@ -230,13 +250,17 @@ class TaskVerdicts:
         metrics = {}
         for name, aggregate in self.plan.task.aggregation().items():
             empty_items = partial(self._empty_items, name)
-            summary = summarise(name, self._items[name], counts.failed, self.plan.scale, aggregate, empty_items)
+            summary = summarise(
+                name, self._items[name], counts.failed, self.plan.scale, aggregate, empty_items,
+                [*self._clusters[False], *self._clusters[True]], partial(shares_of, self._family),
+            )  # fmt: skip
             metrics[str(name)] = asdict(summary)
         if self._waiting:  # a figure without the judge's replies would be another protocol under this one's name
             del metrics["official"]
         return {
             **asdict(counts),
             "version": self.plan.version,
+            "family": self._family,
             "rows": len(self.plan.task.eval_docs),
             "settings": {name: getattr(self.plan.settings.params, name) for name in self._shown},
             "approximate": in_use(asdict(self.plan.settings.params)),
@@ -256,11 +280,23 @@ class TaskVerdicts:
 
 def _category(plan: Plan, doc: Any) -> str | None:
     """``metadata.category`` of the YAML names a column; a benchmark's family knows its own."""
-    metadata = plan.task.config.metadata
-    metadata = metadata if isinstance(metadata, dict) else {}
+    metadata = _metadata(plan)
     if "category" in metadata:
         return cell(doc, str(metadata["category"]))
     return category_of(str(metadata.get("family")), doc, plan.task.config.dataset_name)
+
+
+def _cluster(plan: Plan, doc: Any) -> str | None:
+    """``metadata.cluster`` of the YAML names a column; a benchmark's family knows its own."""
+    metadata = _metadata(plan)
+    if "cluster" in metadata:
+        return cell(doc, str(metadata["cluster"]))
+    return cluster_of(str(metadata.get("family")), doc)
+
+
+def _metadata(plan: Plan) -> dict[str, Any]:
+    metadata = plan.task.config.metadata
+    return metadata if isinstance(metadata, dict) else {}
 
 
 def _target(plan: Plan, doc: Any) -> Any:

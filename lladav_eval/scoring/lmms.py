@@ -12,6 +12,7 @@ isn't filled.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -48,7 +49,7 @@ def results(family: str, doc: Row, responses: Sequence[str], judge_replies: Sequ
 
 
 def _item(scorer: Scorer, score: Score) -> Any:
-    if scorer.mean:
+    if scorer.shares is None:
         return score.value
     return {"value": score.value, "extracted": score.extracted, "status": score.status, "details": score.details}
 
@@ -58,10 +59,28 @@ def figure(family: str, protocol: Protocol, items: Sequence[Any]) -> float:
     scorer = get_scorer(family)
     if not items:
         raise TaskError(f"{family}: there is no sample to aggregate")
-    if scorer.mean:
+    if scorer.shares is None:
         return sum(items) / len(items)
     value = scorer.aggregate([_score(item) for item in items])[scorer.headline[protocol]]
     return value if scorer.points else value / 100
+
+
+def shares_of(family: str | None, items: Sequence[Any], perfect: bool = False) -> list[float] | None:
+    """Each sample's share in ``figure``, of which it is the mean.
+
+    ``perfect``: as if every answer were right. None where the figure is the mean of the items themselves, and of items
+    that aren't the family's.
+    """
+    shares = get_scorer(family).shares if family in FAMILIES else None
+    if shares is None or not all(map(is_mapping_item, items)):
+        return None
+    scores = [_score(item) for item in items]
+    return shares([replace(score, value=1.0) for score in scores] if perfect else scores)
+
+
+def is_mapping_item(item: Any) -> bool:
+    """Whether the item is one that ``results`` made for an aggregation that is no mean."""
+    return isinstance(item, Mapping) and item.keys() == {"value", "extracted", "status", "details"}
 
 
 def _score(item: Mapping[str, Any]) -> Score:

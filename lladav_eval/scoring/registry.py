@@ -55,8 +55,9 @@ class Scorer:
     """All samples of a split -> metrics on 0-100 (MME: its sums; OCRBench also ``correct``). Every sample counts."""
     headline: Mapping[Protocol, str]
     """The metric to show first."""
-    mean: bool = True
-    """Whether the headline is the mean of the samples' values, so that an interval can be given."""
+    shares: Callable[[Sequence[Score]], list[float]] | None = None
+    """None where the headline is the mean of the samples' values. Else each sample's share in it: numbers whose mean is
+    the headline (a fraction, MME: its points), so that intervals and tests can be made of them."""
     points: bool = False
     """Whether the headline is in the benchmark's own points rather than on 0-100."""
     optional: tuple[str, ...] = ()

@@ -45,7 +45,7 @@ LAW: dict[str, set[str]] = {
     "runs": {"records", "errors", "approximate", "background", "settings", "scoring", "data", "prompts", "engine"},
     "planning": {"records", "errors", "settings", "model", "processing", "sampling", "runs.questions", "runs.tasks"},
     "engine": {"records", "errors"},
-    "reports": {"records", "errors", "approximate", "scoring.aggregate", "scoring.cost", "runs.store"},
+    "reports": {"records", "errors", "approximate", "scoring.aggregate", "scoring.cost", "scoring.lmms", "runs.store"},
 }
 UNBOUND = {"cli", "pocket", "__init__", "__main__"}
 """The command line may import anything; the pocket builds and describes a whole checkpoint."""

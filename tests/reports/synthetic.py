@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from lladav_eval.records import RunSpec
 from lladav_eval.runs import manifest
 from lladav_eval.runs.store import RunDirectory
 from lladav_eval.scoring.aggregate import Scale, count, summarise
+from lladav_eval.scoring.lmms import figure, shares_of
 
 HOSTILE = (
     "[red]x[/red] \x1b[31m\x1b]0;title\x07 | <script>alert('x')</script> [a](javascript:b) `code` \u202eevil\n"
@@ -28,6 +30,10 @@ class Sheet:
     metric: str = "accuracy"
     scale: Scale = "fraction"
     categories: Sequence[str | None] | None = None
+    clusters: Sequence[str | None] | None = None
+    family: str | None = None
+    items: Sequence[Mapping[str, Any]] | None = None
+    """Of the metric, where its figure is made of them and is no mean of ``values``."""
     texts: Mapping[int, str] = field(default_factory=dict)
     statuses: Mapping[int, str] = field(default_factory=dict)
     targets: Mapping[int, str] = field(default_factory=dict)
@@ -118,6 +124,8 @@ def _rows(name: str, sheet: Sheet) -> list[dict[str, Any]]:
                 "text": text, "extracted": text if status == "scored" else None, "status": status,
                 "error": "no picture" if status == "failed" else None,
                 "category": sheet.categories[index] if sheet.categories else None,
+                "cluster": sheet.clusters[index] if sheet.clusters else None,
+                **({"items": {sheet.metric: sheet.items[index]}} if sheet.items else {}),
                 "metrics": {sheet.metric: value, **{m: v[index] for m, v in sheet.more_metrics.items()}},
                 "token_ids": [1, 2], "forward_passes": sheet.forward_passes,
                 "stop_reason": "failed" if status == "failed" else "length",
@@ -139,8 +147,16 @@ def _summary(sheet: Sheet) -> dict[str, Any]:
         )
         for name, values in metrics.items()
     }
+    if sheet.items:
+        summaries[sheet.metric] = dataclasses.asdict(
+            summarise(
+                sheet.metric, sheet.items, 0, sheet.scale, partial(figure, str(sheet.family), "strict"), list,
+                sheet.clusters, partial(shares_of, sheet.family),
+            )
+        )  # fmt: skip
     return {
-        **dataclasses.asdict(counts), "version": sheet.version, "headline": sheet.metric, "metrics": summaries,
+        **dataclasses.asdict(counts), "version": sheet.version, "family": sheet.family,
+        "headline": sheet.metric, "metrics": summaries,
         "scale": sheet.scale, "forward_passes_per_sample": float(sheet.forward_passes),
         "seconds_per_sample": sheet.seconds,
     }  # fmt: skip

@@ -156,7 +156,7 @@ def test_sums_are_told_beside_the_mean_of_the_samples(tmp_path: Path) -> None:
     both = runs(tmp_path, {"mme": FIRST}, {"mme": SECOND})
     for run, total in zip(both, (1998.0, 1900.5), strict=True):
         task = run.tasks["lladav_mme"]
-        metric = replace(task.metrics["accuracy"], value=total, low=None, high=None)
+        metric = replace(task.metrics["accuracy"], value=total, low=None, high=None, is_mean=False)
         object.__setattr__(run, "tasks", {"lladav_mme": replace(task, metrics={"accuracy": metric})})
     assert any("accuracy as reported is 1998.00, 1900.50" in note for note in compare_runs(both).notes)
 
@@ -187,7 +187,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
         other = load_run(write_run(tmp_path / f"o{number}", sheets, protocol=protocol))
         with pytest.raises(UsageError, match=expected):
             compare_runs([one, other])
-    with pytest.raises(UsageError, match="no value of its own for f1"):
+    with pytest.raises(UsageError, match="has no metric 'f1'; choose one of accuracy"):
         compare_runs([one, one], metric="f1")
 
 

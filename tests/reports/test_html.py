@@ -178,7 +178,7 @@ def test_categories_of_sums_are_shares_and_an_old_run_borrows_the_others(tmp_pat
     old = load_run(write_run(tmp_path / "old", {"mme": Sheet(values, scale="points")}))
     for run in (new, old):
         task = run.tasks["lladav_mme"]
-        total = replace(task.metrics["accuracy"], value=300.0, low=None, high=None)
+        total = replace(task.metrics["accuracy"], value=300.0, low=None, high=None, is_mean=False)
         object.__setattr__(run, "tasks", {"lladav_mme": replace(task, metrics={"accuracy": total})})
     rows = join_runs([old, new])
     (view,) = task_views([old, new], index_value(rows, [Side(old), Side(new)], [0], []))

@@ -96,24 +96,27 @@ def test_samples_have_the_benchmarks_category_even_where_they_failed(pope: Path,
     assert found == [("adversarial", "scored"), ("popular", "failed"), *[("adversarial", "scored")] * 2]
 
 
-def test_sums_are_paired_on_the_samples_own_values(tmp_path: Path) -> None:
-    """MME's headline is no mean of samples; each sample is still right or wrong, and regress can pair them."""
+def test_sums_are_paired_picture_by_picture(tmp_path: Path) -> None:
+    """MME's headline is no mean of samples; regress takes it apart into what each picture adds."""
     rows = [
         {"question_id": f"{kind}/{n // 2}.jpg", "question": "Is it? Please answer yes or no.", "answer": "Yes"}
         | {"category": kind, "image": {"path": "picture.png"}}
         for kind in ("OCR", "count")
-        for n in range(12)
+        for n in range(20)
     ]
     data = write_rows(tmp_path / "data", "lmms-lab-encoder/MME", "test", rows)
-    run("lladav_mme", data, Says(["Yes"] * 24), tmp_path / "base")
-    run("lladav_mme", data, Says(["No"] * 12 + ["Yes"] * 12), tmp_path / "new")
-    assert [row["metrics"] for row in samples(tmp_path / "new")][11:13] == [
+    run("lladav_mme", data, Says(["Yes"] * 40), tmp_path / "base")
+    run("lladav_mme", data, Says(["No"] * 20 + ["Yes"] * 20), tmp_path / "new")
+    lines = samples(tmp_path / "new")
+    assert [row["metrics"] for row in lines][19:21] == [
         {"official": 0.0, "strict": 0.0}, {"official": 1.0, "strict": 1.0},
     ]  # fmt: skip
+    assert [row["cluster"] for row in lines[:3]] == ["OCR/OCR/0.jpg", "OCR/OCR/0.jpg", "OCR/OCR/1.jpg"]
     found = regress(load_run(tmp_path / "base"), load_run(tmp_path / "new"))
-    assert [(row.name, row.verdict, row.losses) for row in found.rows] == [
-        ("mme", "worse", 12), ("mme / OCR", "worse", 12), ("mme / count", "same", 0),
+    assert [(row.name, row.verdict, row.n, row.observations, row.losses) for row in found.rows] == [
+        ("mme", "worse", 40, 20, 20), ("mme / OCR", "worse", 20, 10, 20), ("mme / count", "same", 20, 10, 0),
     ]  # fmt: skip
+    assert (found.rows[0].baseline, found.rows[0].candidate) == pytest.approx((100.0, 50.0))  # per cent of 400 points
     assert any("strict as reported 400.00 became 200.00" in note for note in found.notes)
 
 

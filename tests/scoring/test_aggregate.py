@@ -46,11 +46,32 @@ def test_wilson_intervals_of_the_literature(right: int, n: int, low: float, high
     assert found[2] == "wilson"
 
 
-def test_other_values_get_a_normal_interval() -> None:
-    low, high, method = interval([0.2, 0.4, 0.6])
-    assert method == "normal"
-    assert (low, high) == pytest.approx((0.4 - 1.96 * 0.2 / math.sqrt(3), 0.4 + 1.96 * 0.2 / math.sqrt(3)), abs=1e-4)
-    assert interval([0.5]) == (0.0, 1.0, "whole range")
+def test_other_values_get_students_interval() -> None:
+    low, high, method = interval([0.3, 0.4, 0.5])
+    assert method == "student"
+    half = 4.30265 * 0.1 / math.sqrt(3)  # the t distribution with two degrees of freedom
+    assert (low, high) == pytest.approx((0.4 - half, 0.4 + half), abs=1e-4)
+    assert interval([7.0]) == (0.0, 7.0, "whole range")
+
+
+def test_values_that_do_not_vary_are_no_certainty() -> None:
+    assert interval([0.5, 0.5]) == (*interval([0.0, 1.0])[:2], "wilson")
+    assert interval([0.5])[1] - interval([0.5])[0] > 0.8
+    assert interval([2.0, 2.0]) == (2.0, 2.0, "student")
+
+
+def test_samples_of_one_cluster_are_one_observation() -> None:
+    rows, clusters = [1.0] * 30 + [0.0] * 10, [n // 4 for n in range(40)]
+    mixed = [1.0, 0.0] * 20
+    whole = interval([1.0] * 28 + [0.0] * 12, clusters)
+    assert whole == (*interval([1.0] * 7 + [0.0] * 3)[:2], "wilson, clustered")
+    assert interval(mixed, clusters)[2] == "wilson, clustered"  # each cluster is half right
+    low, high, method = interval(rows, clusters)
+    residuals = [sum(rows[4 * n : 4 * n + 4]) - 4 * 0.75 for n in range(10)]
+    half = 2.262157 * math.sqrt(sum(r * r for r in residuals) * 10 / 9) / 40  # nine degrees of freedom
+    assert method == "student, clustered"
+    assert (low, high) == pytest.approx((0.75 - half, min(1.0, 0.75 + half)), abs=1e-5)
+    assert interval(rows, [None] * 40) == interval(rows)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1))

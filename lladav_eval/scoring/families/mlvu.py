@@ -7,6 +7,7 @@ accuracies of the tasks.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from lladav_eval.errors import TaskError
@@ -59,6 +60,12 @@ def aggregate(scores: Sequence[Score]) -> dict[str, float]:
     }
 
 
+def shares(scores: Sequence[Score]) -> list[float]:
+    """Each answer's share in ``accuracy_macro``: the fewer questions its task has, the more it weighs."""
+    sizes = Counter(item.details["task"] for item in scores)
+    return [len(scores) * item.value / (len(sizes) * sizes[item.details["task"]]) for item in scores]
+
+
 SCORERS = {
     "mlvu": Scorer(
         "mlvu",
@@ -66,7 +73,7 @@ SCORERS = {
         score,
         aggregate,
         {"official": "accuracy_macro", "strict": "accuracy_macro"},
-        mean=False,
+        shares,
         optional=("candidates",),
     )
 }

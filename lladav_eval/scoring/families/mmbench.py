@@ -142,6 +142,19 @@ def aggregate(scores: Sequence[Score]) -> dict[str, float]:
     }
 
 
+def shares(scores: Sequence[Score]) -> list[float]:
+    """Each roll's share in ``circular``: an equal part of its question's, which is all or nothing."""
+    rolls: dict[int, list[float]] = {}
+    for item in scores:
+        rolls.setdefault(item.details["index"] % ROLL, []).append(item.value)
+    right = {question: min(values) == 1 for question, values in rolls.items()}
+
+    def share(question: int) -> float:
+        return len(scores) * right[question] / (len(rolls) * len(rolls[question]))
+
+    return [share(item.details["index"] % ROLL) for item in scores]
+
+
 def _scorer(family: str) -> Scorer:
     return Scorer(
         family,
@@ -149,7 +162,7 @@ def _scorer(family: str) -> Scorer:
         score,
         aggregate,
         {"official": "circular", "strict": "circular"},
-        mean=False,
+        shares,
         optional=("question",),
         identity="index",
         judge=Judge("gpt-3.5-turbo-0613", next_call, score_judged),

@@ -7,6 +7,7 @@ right), each on 0-100; perception is the sum of ten categories (at most 2000), c
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from lladav_eval.errors import TaskError
@@ -72,6 +73,21 @@ def aggregate(scores: Sequence[Score]) -> dict[str, float]:
     return {"total": perception + cognition, "perception": perception, "cognition": cognition, **categories}
 
 
+def shares(scores: Sequence[Score]) -> list[float]:
+    """Each answer's share in ``total``: half of what its picture adds to its category."""
+    pictures: dict[tuple[str, str], float] = {}
+    for item in scores:
+        picture = item.details["category"], item.details["picture"]
+        pictures[picture] = pictures.get(picture, 0.0) + item.value
+    sizes = Counter(category for category, _ in pictures)
+
+    def added(category: str, picture: str) -> float:
+        right = pictures[category, picture]
+        return (50 * right + 100 * (right == 2)) / sizes[category]
+
+    return [len(scores) / 2 * added(item.details["category"], item.details["picture"]) for item in scores]
+
+
 SCORERS = {
     "mme": Scorer(
         "mme",
@@ -79,7 +95,7 @@ SCORERS = {
         score,
         aggregate,
         {"official": "total", "strict": "total"},
-        mean=False,
+        shares,
         points=True,
     )
 }

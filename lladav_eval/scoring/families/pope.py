@@ -73,6 +73,34 @@ def aggregate(scores: Sequence[Score]) -> dict[str, float]:
     return {"f1_mean": mean, "accuracy": accuracy, **flat}
 
 
+def shares(scores: Sequence[Score]) -> list[float]:
+    """Each answer's share in ``f1_mean``, to first order (the infinitesimal jackknife): F1 is no sum over answers.
+
+    With hits h, false alarms f and misses m a split's F1 is 2 h / (2 h + f + m). An answer's share is ``f1_mean`` plus
+    how much F1 would move if the answer weighed more. These moves add up to nothing, so that the mean is right.
+    """
+    terms = [_f1_terms(item) for item in scores]
+    totals: dict[str, tuple[float, float]] = {}
+    for item, (above, below) in zip(scores, terms, strict=True):
+        before = totals.get(item.details["split"], (0.0, 0.0))
+        totals[item.details["split"]] = before[0] + above, before[1] + below
+    f1 = {split: above / below if below else 0.0 for split, (above, below) in totals.items()}
+    mean = sum(f1.values()) / len(f1)
+
+    def moved(split: str, above: float, below: float) -> float:
+        total = totals[split][1]
+        return (above - f1[split] * below) / total if total else 0.0
+
+    weight = len(scores) / len(f1)
+    return [mean + weight * moved(item.details["split"], *term) for item, term in zip(scores, terms, strict=True)]
+
+
+def _f1_terms(item: Score) -> tuple[int, int]:
+    """What an answer adds above and below the line of F1."""
+    said, gold = _said_yes(item), item.details["gold"] == "yes"
+    return 2 * (said and gold), said + gold
+
+
 SCORERS = {
     "pope": Scorer(
         "pope",
@@ -80,7 +108,7 @@ SCORERS = {
         score,
         aggregate,
         {"official": "f1_mean", "strict": "f1_mean"},
-        mean=False,
+        shares,
         identity="id",
     )
 }
