@@ -14,7 +14,7 @@ from typing import Any
 from lladav_eval.errors import UsageError
 from lladav_eval.reports.comparison_notes import what_differs
 from lladav_eval.reports.load import RunData
-from lladav_eval.reports.pairing import Observed, check_test, observe, run_facts
+from lladav_eval.reports.pairing import DATA_FACTS, Observed, check_test, observe, run_facts
 from lladav_eval.reports.statistics import (
     Paired,
     Test,
@@ -47,7 +47,7 @@ class Entry:
     samples_per_second: float | None
     """Answered samples by the sum of their shares of time, media decoding excluded; None of an endpoint, as below."""
     tokens_per_second: float | None
-    """Answer tokens."""
+    """Answer tokens of those samples; None where the model doesn't tell."""
     failed: int
     approximate: str | None
     """The approximate decoding modes in use; None if decoding was exact."""
@@ -102,7 +102,8 @@ class Ratio:
     """Lower end of the paired bootstrap interval of the ratio of forward passes."""
     high: float | None
     seconds: float | None
-    """Without an interval: the samples of a batch share its time, so they are no independent measurements."""
+    """Without an interval: the samples of a batch share its time, so they are no independent measurements. None between
+    a model and an endpoint, whose seconds are latencies."""
     flops: float | None
 
 
@@ -191,6 +192,10 @@ def _refuse_other_data(first: RunData, other: RunData) -> None:
         )
     for name in first.tasks.keys() & other.tasks.keys():
         ours, theirs = first.tasks[name], other.tasks[name]
+        for field_name, title in DATA_FACTS:
+            before, after = getattr(ours, field_name), getattr(theirs, field_name)
+            if before != after:
+                raise UsageError(f"{ours.short}: the {title} differs: {first.path} has {before}, {other.path} {after}")
         revisions = ours.data_revision, theirs.data_revision
         if None not in revisions and revisions[0] != revisions[1]:
             raise UsageError(
@@ -231,8 +236,9 @@ def _entry(position: int, task: str, metric: str, ids: Sequence[int], run: RunDa
         if sample.answered:
             counter.add(sample.cost)
     cost = counter.summary()
-    # An endpoint's seconds are latencies of requests that were in flight together: no rate follows from them.
-    seconds = None if run.fingerprint.startswith("openai/") else cost.totals.get("seconds")
+    seconds = cost.totals.get("seconds") if run.times_are_shares else None
+    timed = [sample.cost["output_tokens"] for sample in samples if sample.answered and sample.cost["seconds"]]
+    told = [tokens for tokens in timed if tokens is not None]
     return Entry(
         run=position,
         task=task,
@@ -244,7 +250,7 @@ def _entry(position: int, task: str, metric: str, ids: Sequence[int], run: RunDa
         forward_passes=cost.mean("forward_passes"),
         seconds=cost.mean("seconds"),
         samples_per_second=cost.known["seconds"] / seconds if seconds else None,
-        tokens_per_second=sum(sample.tokens for sample in samples) / seconds if seconds else None,
+        tokens_per_second=math.fsum(told) / seconds if seconds and told and len(told) == len(timed) else None,
         failed=sum(sample.status == "failed" for sample in samples),
         approximate=run.tasks[task].approximate,
         cost=cost,
@@ -267,7 +273,8 @@ def _ratio(position: int, task: str, ids: Sequence[int], runs: Sequence[RunData]
 
     passes = known("forward_passes")
     value, low, high = ratio_of_means(*passes, alpha) if passes else (None, None, None)
-    return Ratio(position, task, value, low, high, ratio("seconds"), ratio("flops"))
+    seconds = ratio("seconds") if runs[0].times_are_shares == runs[position].times_are_shares else None
+    return Ratio(position, task, value, low, high, seconds, ratio("flops"))
 
 
 def _category_entries(

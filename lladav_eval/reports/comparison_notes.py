@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lladav_eval.reports.load import RunData
+from lladav_eval.reports.reference import OUR_PROTOCOLS
 
 
 def what_differs(runs: Sequence[RunData], labels: Sequence[str], common: Mapping[str, Sequence[int]]) -> list[str]:
-    """Samples that not all runs have, figures that are no means, and settings.
+    """Samples that not all runs have, metrics, questions, figures that are no means, settings and machines.
 
     Args:
         common: doc_ids that all runs have, by task.
@@ -23,7 +24,31 @@ def what_differs(runs: Sequence[RunData], labels: Sequence[str], common: Mapping
                     f"{task.short}: {label} has {task.n} samples, of which {len(common[name])} are in all runs"
                 )
     for name in common:
+        notes += _metrics(name, runs) + _prompts(name, runs, labels, common[name])
         notes += _sums(name, runs) + _settings(name, runs)
+    machines = {run.machine for run in runs}
+    if len(machines) > 1:
+        shown = "; ".join(f"{label}: {run.machine or 'not recorded'}" for run, label in zip(runs, labels, strict=True))
+        notes.append(f"times were taken on other machines or settings: {shown}")
+    return notes
+
+
+def _metrics(name: str, runs: Sequence[RunData]) -> list[str]:
+    task, protocol = runs[0].tasks[name], runs[0].protocol
+    if task.headline == protocol or task.headline not in OUR_PROTOCOLS:
+        return []
+    return [f"{task.short}: shown is {task.headline}, as there is no {protocol} figure"]
+
+
+def _prompts(name: str, runs: Sequence[RunData], labels: Sequence[str], doc_ids: Sequence[int]) -> list[str]:
+    """How many questions differ from the first run's."""
+    notes = []
+    for run, label in zip(runs[1:], labels[1:], strict=True):
+        other = sum(runs[0].samples[name, row].prompt != run.samples[name, row].prompt for row in doc_ids)
+        if other:
+            notes.append(
+                f"{run.tasks[name].short}: {label} was asked {other} of {len(doc_ids)} questions in other words"
+            )
     return notes
 
 

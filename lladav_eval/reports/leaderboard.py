@@ -1,12 +1,12 @@
 """Our runs and the published scores in one table. One line per model, protocol and source; nothing is merged.
 
-A score on a part of a split (``--limit``) is told as partial. It takes neither a best mark nor a difference to the
-paper: three questions of thousands say nothing about either.
+A score on a part of a split (``--limit``), or with other settings than the task's, is told as such. It takes neither a
+best mark nor a difference to the paper: three questions of thousands say nothing about either.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from lladav_eval.reports.load import RunData, Task
@@ -18,7 +18,7 @@ PAPER = ("LLaDA-V", "arXiv:2505.16933v2 Tables 2-3")
 SECTIONS: dict[str, tuple[str, ...]] = {
     "Knowledge and general perception": (
         "mmmu", "mmmu_pro_standard", "mmmu_pro_vision", "mmstar", "mme", "mme perception", "mme cognition",
-        "seedbench_image", "mmbench", "pope",
+        "seedbench_image", "mmbench", "pope", "pope f1",
     ),
     "Mathematics, charts, documents": (
         "mathverse", "mathvista", "ai2d", "chartqa", "docvqa", "infovqa", "ocrbench",
@@ -31,6 +31,17 @@ OTHERS = "Other benchmarks"
 APPROXIMATE = "Approximate decoding"
 _SUFFIX = " (approximate)"
 """Scores of approximate decoding stand in columns of their own, apart from every exact one."""
+_PARTS = {
+    "mme": {"mme perception": "perception", "mme cognition": "cognition"},
+    "pope": {"pope": "accuracy"},
+}
+"""Columns of a benchmark that show other figures of it than its headline; published numbers of POPE are accuracies."""
+_HEADLINES = {"pope": "pope f1"}
+"""Columns of headlines that are not what a benchmark's published numbers are."""
+_BY_THE_AUTHORS = {"docvqa": "anls_authors", "infovqa": "anls_authors"}
+"""Figures that the paper's own numbers are, where they aren't the benchmark's official ones (docs/scores.md)."""
+MEMBERS = {"mathverse": 3, "mvbench": 20}
+"""Benchmarks whose one number is the mean of so many tasks, whose names begin with the benchmark's."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +61,20 @@ class Cell:
     """Minus the paper's LLaDA-V; None where that has no number, or the score is partial."""
     best: bool = False
     note: str = ""
+    changed: bool = False
+    """Whether it was run with other settings than the task's."""
+    compared: float | None = None
+    """The figure to take the paper's from, where it isn't ``value``."""
 
     @property
     def partial(self) -> bool:
         """Whether only a part of the split was asked."""
         return self.n is not None and self.rows is not None and self.n < self.rows
+
+    @property
+    def competes(self) -> bool:
+        """Whether it may be the best of its column, and differ from the paper."""
+        return not self.partial and not self.changed
 
 
 @dataclass
@@ -115,7 +135,7 @@ def _reference_entries(references: Iterable[Reference]) -> list[Entry]:
         if identity not in entries:
             entries[identity] = Entry(item.model, item.kind, item.protocol, item.source, item.confidence)
         parts = item.benchmark == "mme" and item.metric != "total"
-        column = f"{item.benchmark} {item.metric}" if parts else item.benchmark
+        column = (f"{item.benchmark} {item.metric}" if parts else item.benchmark) + item.approximate * _SUFFIX
         entries[identity].cells[column] = Cell(item.shown, item.printed, item.metric, note=item.note)
     return list(entries.values())
 
@@ -132,23 +152,67 @@ def _run_entries(run: RunData, known: set[str]) -> list[Entry]:
                 continue
             if both and headline != protocol and run.protocol != protocol:
                 continue
-            suffix = _SUFFIX if task.approximate else ""
-            entry.cells[task.short + suffix] = _run_cell(task, headline)
-            for metric in task.metrics:
-                if metric != headline and f"{task.short} {metric}" in known:
-                    entry.cells[f"{task.short} {metric}{suffix}"] = _run_cell(task, metric)
+            entry.cells |= _task_cells(task, headline, known)
+        entry.cells |= _group_cells(entry.cells)
         if entry.cells:
             entries.append(entry)
     return entries
 
 
-def _run_cell(task: Task, metric: str) -> Cell:
-    found = task.metrics[metric]
+def _task_cells(task: Task, headline: str, known: set[str]) -> dict[str, Cell]:
+    """The headline of a task by its column, and what else of it has a column."""
+    suffix = _SUFFIX if task.approximate else ""
+    ours = headline in OUR_PROTOCOLS
+    metric, figures = task.metrics[headline], task.figures.get(headline, {})
+    cells = {
+        (_HEADLINES.get(task.short, task.short) if ours else task.short) + suffix: _run_cell(
+            task, headline, metric.value, (metric.low, metric.high), figures.get(_BY_THE_AUTHORS.get(task.short, ""))
+        )
+    }
+    for column, name in _PARTS.get(task.short, {}).items():
+        if name in figures:
+            cells[column + suffix] = _run_cell(task, name, figures[name])
+    for name, other in task.metrics.items():
+        if name != headline and f"{task.short} {name}" in known:
+            cells[f"{task.short} {name}{suffix}"] = _run_cell(task, name, other.value, (other.low, other.high))
+    return cells
+
+
+def _run_cell(
+    task: Task,
+    metric: str,
+    value: float,
+    interval: tuple[float | None, float | None] = (None, None),
+    compared: float | None = None,
+) -> Cell:
     part = f"partial: the first {task.n} of {task.rows} rows" if task.n < task.rows else ""
     failed = f"{task.failed} of {task.n} samples failed" if task.failed else ""
     mode = f"approximate decoding ({task.approximate})" if task.approximate else ""
-    note = "; ".join(filter(None, (part, mode, failed)))
-    return Cell(found.value, f"{found.value:.1f}", metric, task.n, task.rows, found.low, found.high, note=note)
+    own = ", ".join(f"{name} {task.settings.get(name)} instead of {before}" for name, before in task.changed.items())
+    authors = "" if compared is None else f"to paper by {_BY_THE_AUTHORS[task.short]}, {compared:.1f}"
+    note = "; ".join(filter(None, (part, own, mode, failed, authors)))
+    changed = bool(task.changed)
+    return Cell(
+        value, f"{value:.1f}", metric, task.n, task.rows, *interval, note=note, changed=changed, compared=compared
+    )
+
+
+def _group_cells(cells: Mapping[str, Cell]) -> dict[str, Cell]:
+    """The one number of a benchmark that is several tasks, where a run has them all."""
+    found = {}
+    for column, count in MEMBERS.items():
+        for suffix in ("", _SUFFIX):
+            names = [name for name in cells if name.startswith(f"{column}_") and name.endswith(_SUFFIX) == bool(suffix)]
+            members = [cells[name] for name in names]
+            if len(members) == count:
+                value = sum(cell.value or 0.0 for cell in members) / count
+                notes = [f"mean of {count} tasks", *dict.fromkeys(cell.note for cell in members if cell.note)]
+                found[column + suffix] = Cell(
+                    value, f"{value:.1f}", members[0].metric, sum(cell.n or 0 for cell in members),
+                    sum(cell.rows or 0 for cell in members), note="; ".join(notes),
+                    changed=any(cell.changed for cell in members),
+                )  # fmt: skip
+    return found
 
 
 def _paper_values(entries: Sequence[Entry]) -> dict[str, float]:
@@ -166,17 +230,22 @@ def _paper_values(entries: Sequence[Entry]) -> dict[str, float]:
 
 
 def _finish(column: str, entries: Sequence[Entry], paper: dict[str, float]) -> None:
-    """Mark the best of a column and fill in the differences."""
-    whole = [entry for entry in entries if (cell := entry.cells.get(column)) and not cell.partial]
-    values = [value for entry in whole if (value := entry.cells[column].value) is not None]
-    best = max(values, default=None)
-    for entry in whole:
-        cell = entry.cells[column]
-        if cell.value is None:
-            continue
-        base = column.removesuffix(_SUFFIX)
-        delta = round(cell.value - paper[base], 4) if base in paper else None
-        entry.cells[column] = replace(cell, delta=delta, best=len(values) > 1 and cell.value == best)
+    """Mark the best of a column and fill in the differences. ``strict`` is our own rule: it has a best of its own."""
+    for strict in (False, True):
+        whole = {
+            index: cell
+            for index, entry in enumerate(entries)
+            if (cell := entry.cells.get(column)) and cell.competes and (entry.protocol == "strict") == strict
+        }
+        values = [cell.value for cell in whole.values() if cell.value is not None]
+        best = max(values, default=None)
+        for index, cell in whole.items():
+            if cell.value is None:
+                continue
+            base = column.removesuffix(_SUFFIX)
+            compared = cell.value if cell.compared is None else cell.compared
+            delta = round(compared - paper[base], 4) if base in paper else None
+            entries[index].cells[column] = replace(cell, delta=delta, best=len(values) > 1 and cell.value == best)
 
 
 def _sections(entries: Sequence[Entry]) -> dict[str, tuple[str, ...]]:

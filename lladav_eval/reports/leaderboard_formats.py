@@ -11,13 +11,14 @@ from typing import Any
 from lladav_eval.errors import UsageError
 from lladav_eval.reports.escape import csv_cell, escape_html, escape_latex, escape_markdown
 from lladav_eval.reports.leaderboard import GROUPS, Cell, Entry, Leaderboard
-from lladav_eval.reports.load import RunData, Task
+from lladav_eval.reports.load import RunData, Task, plain, protocol_of
 
 Escape = Callable[[str], str]
 _ABOUT = (
     "Scores on 0-100, but for MME's points. One line per model, protocol and source: numbers of different protocols "
-    "are not comparable, and nothing is merged. The best number of each column is marked. For our own runs: 95 % "
-    "interval, n, and the difference to the LLaDA-V of the paper. The sources and the remarks stand below."
+    "are not comparable, and nothing is merged. The best number of each column is marked, and apart from it the best "
+    "by our strict protocol. For our own runs: 95 % interval, n, and the difference to the LLaDA-V of the paper. The "
+    "sources and the remarks stand below."
 )
 _TITLES = {
     "autoregressive": "Autoregressive",
@@ -33,7 +34,7 @@ def records(board: Leaderboard) -> list[dict[str, Any]]:
         {
             "kind": entry.kind, "model": entry.model, "column": column, "metric": cell.metric, "value": cell.value,
             "best": cell.best, "n": cell.n, "rows": cell.rows, "partial": cell.partial,
-            "low": cell.low, "high": cell.high, "delta_to_paper": cell.delta,
+            "low": cell.low, "high": cell.high, "delta_to_paper": cell.delta, "settings_changed": cell.changed,
             "protocol": entry.protocol, "source": entry.source, "confidence": entry.confidence,
             "commit": entry.commit, "date": entry.date, "note": cell.note,
         }
@@ -211,8 +212,9 @@ def as_card(runs: Sequence[RunData]) -> str:
             metric_args={
                 "n": task.n, "rows": task.rows, "failed": task.failed,
                 "interval_95": None if found.low is None else
-                [round(found.low, 4), round(found.high or 0.0, 4)], "protocol": run.protocol,
+                [round(found.low, 4), round(found.high or 0.0, 4)], "protocol": protocol_of(metric, run),
                 "commit": run.version, "date": run.date, "approximate": task.approximate,
+                "settings": {name: plain(value) for name, value in task.settings.items()},
             },
         )
         for run in runs
@@ -227,7 +229,8 @@ def as_card(runs: Sequence[RunData]) -> str:
 def _mark(task: Task) -> str:
     """What a reader of a metric's name alone must know."""
     part = f" (partial: the first {task.n} of {task.rows} rows)" if task.n < task.rows else ""
-    return part + (" (approximate decoding)" if task.approximate else "")
+    own = "".join(f" ({name} {task.settings.get(name)})" for name in task.changed)
+    return part + own + (" (approximate decoding)" if task.approximate else "")
 
 
 FORMATS: dict[str, Callable[[Leaderboard], str]] = {

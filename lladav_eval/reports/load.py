@@ -16,6 +16,7 @@ from typing import Any
 from lladav_eval.approximate import in_use
 from lladav_eval.errors import UsageError
 from lladav_eval.reports.fields import Fields
+from lladav_eval.reports.reference import OUR_PROTOCOLS
 from lladav_eval.runs.store import RunDirectory, read_json
 from lladav_eval.scoring.cost import NAMES
 
@@ -61,6 +62,10 @@ class Task:
     """Of the whole split, however many of them were asked."""
     settings: Mapping[str, Any]
     """Generation settings, from the manifest."""
+    changed: Mapping[str, Any]
+    """Settings that whoever ran it has changed, with the task's own values."""
+    figures: Mapping[str, Mapping[str, float]]
+    """Protocol -> everything that the benchmark's own tables show; empty where the task is none of ours."""
     dataset_path: str
     dataset_name: str | None
     split: str | None
@@ -130,6 +135,8 @@ class RunData:
     """Whether the working tree differed from the commit."""
     date: str
     """When the results were made, ISO 8601."""
+    machine: str
+    """Kind of device, number type and batch size, as far as they were recorded: times depend on them."""
     tasks: Mapping[str, Task]
     samples: Mapping[tuple[str, int], Sample] = field(repr=False)
 
@@ -144,6 +151,12 @@ class RunData:
         return "no commit" if self.commit is None else self.commit[:10] + ("+" if self.dirty else "")
 
     @property
+    def times_are_shares(self) -> bool:
+        """Whether a sample's seconds are its share of the time that was spent. An endpoint's are latencies of requests
+        that were in flight together: no rate follows from them."""
+        return not self.fingerprint.startswith("openai/")
+
+    @property
     def approximate(self) -> str | None:
         """The approximate modes of all tasks; None if decoding was exact."""
         return "; ".join(dict.fromkeys(task.approximate for task in self.tasks.values() if task.approximate)) or None
@@ -152,6 +165,16 @@ class RunData:
         """The samples of one task, by doc_id."""
         found = [sample for sample in self.samples.values() if sample.task == name]
         return sorted(found, key=lambda sample: sample.doc_id)
+
+
+def protocol_of(metric: str, run: RunData) -> str:
+    """What a metric follows: our tasks name their metrics after protocols, others have but the run's."""
+    return metric if metric in OUR_PROTOCOLS else run.protocol
+
+
+def plain(value: Any) -> Any:
+    """A setting as JSON has it."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def load_run(path: str | Path) -> RunData:
@@ -182,6 +205,7 @@ def load_run(path: str | Path) -> RunData:
         commit=git.get("commit", str) if git else None,
         dirty=bool(git and git.get("dirty", bool)),
         date=results.text_or_none("date") or session.get("ended", str),
+        machine=_machine(manifest),
         tasks=tasks,
         samples=_samples(directory.samples, tasks),
     )
@@ -224,6 +248,8 @@ def _task(name: str, fields: Fields, facts: Fields) -> Task:
         seconds_per_sample=fields.number_or_none("seconds_per_sample"),
         rows=facts.get("rows", int),
         settings=facts.get("settings", dict),
+        changed=fields.get("changed", dict) if fields.has("changed") else {},
+        figures=_figures(fields.inner("figures")) if fields.has("figures") else {},
         dataset_path=facts.get("dataset_path", str),
         dataset_name=facts.text_or_none("dataset_name"),
         split=facts.text_or_none("split"),
@@ -239,6 +265,22 @@ def _revision(facts: Fields) -> str | None:
     fingerprint = facts.text_or_none("dataset_fingerprint")
     pinned = fingerprint if fingerprint and re.fullmatch("local:.+|[0-9a-f]{40}", fingerprint) else None
     return facts.text_or_none("data_revision") or pinned
+
+
+def _machine(manifest: Fields) -> str:
+    model = manifest.inner("model")
+    device = (model.text_or_none("device") or "").partition(":")[0]
+    batch = manifest.inner("spec").value("batch_size") if manifest.has("spec") else None
+    size = f"batch size {batch}" if isinstance(batch, int) else ""
+    return ", ".join(filter(None, (device, model.text_or_none("dtype"), size)))
+
+
+def _figures(fields: Fields) -> dict[str, dict[str, float]]:
+    return {
+        protocol: {name: fields.inner(protocol).number(name) for name in fields.names(protocol)}
+        for protocol in OUR_PROTOCOLS
+        if fields.has(protocol)
+    }
 
 
 def _metric(fields: Fields) -> Metric:

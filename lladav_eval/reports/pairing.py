@@ -17,6 +17,10 @@ _NAMED = 5
 """Samples named in a reason; the number of all is given too."""
 
 
+DATA_FACTS = (("dataset_path", "data set"), ("dataset_name", "data set name"), ("split", "split"))
+"""Fields of a task that say which data it asks, with their titles."""
+
+
 def run_facts(run: RunData) -> dict[str, Any]:
     """What must stand beside every number of a run."""
     return {
@@ -53,10 +57,8 @@ def task_differences(name: str, baseline: RunData, candidate: RunData) -> list[s
     """Why one task of two runs can't be compared, each reason a sentence; empty if it can."""
     ours, theirs = baseline.tasks[name], candidate.tasks[name]
     reasons = []
-    for field_name, title in (
-        ("version", "task version"), ("headline", "headline metric"), ("scale", "scale"),
-        ("dataset_path", "data set"), ("dataset_name", "data set name"), ("split", "split"),
-    ):  # fmt: skip
+    facts = (("version", "task version"), ("headline", "headline metric"), ("scale", "scale"), *DATA_FACTS)
+    for field_name, title in facts:
         before, after = getattr(ours, field_name), getattr(theirs, field_name)
         if before != after:
             reasons.append(f"{ours.short}: the {title} differs: baseline {before}, candidate {after}")

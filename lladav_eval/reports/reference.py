@@ -40,6 +40,11 @@ class Reference:
     """The digits to show: the source's own, or a tenth where it counts of 1000."""
 
     @property
+    def approximate(self) -> bool:
+        """Whether it was made with approximate decoding, as its protocol says."""
+        return self.protocol.startswith("approximate")
+
+    @property
     def shown(self) -> float | None:
         """On 0-100, but for MME's points."""
         return self.value / 10 if self.value is not None and self.scale == "of_1000" else self.value

@@ -24,6 +24,7 @@ from typing import Any, Literal
 from lladav_eval.errors import UsageError
 from lladav_eval.reports.load import RunData
 from lladav_eval.reports.pairing import Group, Scope, groups, incomparable, run_facts
+from lladav_eval.reports.reference import OUR_PROTOCOLS
 from lladav_eval.reports.statistics import Paired, Test, compare_pairs, holm, smallest_effect
 
 Verdict = Literal["better", "same", "can't tell", "worse", "not comparable"]
@@ -260,6 +261,8 @@ def _notes(baseline: RunData, candidate: RunData) -> list[str]:
         notes.append(f"the baseline is {baseline.kind}, the candidate {candidate.kind}")
     for name, ours in baseline.tasks.items():
         theirs = candidate.tasks[name]
+        if ours.headline in OUR_PROTOCOLS and ours.headline != baseline.protocol:
+            notes.append(f"{ours.short}: tested is {ours.headline}, as there is no {baseline.protocol} figure")
         for setting in sorted(ours.settings.keys() | theirs.settings.keys()):
             before, after = ours.settings.get(setting), theirs.settings.get(setting)
             if before != after:

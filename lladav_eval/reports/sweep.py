@@ -42,6 +42,7 @@ class Row:
     forward_passes: float | None
     """Per answered sample; None where the model doesn't tell, as for the other costs."""
     seconds: float | None
+    times_are_shares: bool
     flops: float | None
     protocol: str
     commit: str
@@ -56,8 +57,8 @@ class Row:
 
     @property
     def samples_per_second(self) -> float | None:
-        """None where no time was recorded."""
-        return 1 / self.seconds if self.seconds else None
+        """None where no time was recorded, or of an endpoint, whose times are latencies."""
+        return 1 / self.seconds if self.seconds and self.times_are_shares else None
 
 
 @dataclass(frozen=True)
@@ -120,11 +121,25 @@ def build_sweep(
     """
     if baseline is not None:
         _check_baseline(baseline, points)
-    rows = [_row(run, run.tasks[name]) for name in tasks for run in points if name in run.tasks]
-    found = dict.fromkeys(row.task for row in rows)
-    lines = [] if baseline is None else [_row(baseline, baseline.tasks[name], True) for name in found]
     runs = [*points, *([] if baseline is None else [baseline])]
+    metrics = {name: _metric(name, runs) for name in tasks if any(name in run.tasks for run in points)}
+    rows = [_row(run, run.tasks[name], metrics[name]) for name in metrics for run in points if name in run.tasks]
+    lines = [] if baseline is None else [_row(baseline, baseline.tasks[name], metrics[name], True) for name in metrics]
     return Sweep(tuple(_with_fronts(rows)), tuple(lines), tuple(skipped), tuple(run_facts(run) for run in runs))
+
+
+def _metric(task: str, runs: Sequence[RunData]) -> str:
+    """The headline, or where that isn't the same in all runs (answers may wait for a judge) a metric that all have.
+
+    Raises UsageError where there is none.
+    """
+    found = [run.tasks[task] for run in runs if task in run.tasks]
+    if len({one.headline for one in found}) == 1:
+        return found[0].headline
+    shared = [name for name in found[0].metrics if all(name in one.metrics for one in found)]
+    if not shared:
+        raise UsageError(f"{found[0].short}: the runs have no metric in common")
+    return shared[0]
 
 
 def _check_baseline(baseline: RunData, points: Sequence[RunData]) -> None:
@@ -140,8 +155,8 @@ def _check_baseline(baseline: RunData, points: Sequence[RunData]) -> None:
                 raise UsageError(f"{baseline.path} is no baseline of this sweep: {reasons[0]}")
 
 
-def _row(run: RunData, task: Task, baseline: bool = False) -> Row:
-    metric = task.metrics[task.headline]
+def _row(run: RunData, task: Task, name: str, baseline: bool = False) -> Row:
+    metric = task.metrics[name]
     cost = CostCounter()
     for sample in run.of_task(task.name):
         if sample.answered:
@@ -153,7 +168,7 @@ def _row(run: RunData, task: Task, baseline: bool = False) -> Row:
         steps=None if baseline else task.settings.get("steps"),
         block_length=None if baseline else task.settings.get("block_length"),
         approximate=task.approximate,
-        metric=task.headline,
+        metric=name,
         n=task.n,
         failed=task.failed,
         value=metric.value,
@@ -161,6 +176,7 @@ def _row(run: RunData, task: Task, baseline: bool = False) -> Row:
         high=metric.high,
         forward_passes=task.forward_passes_per_sample,
         seconds=task.seconds_per_sample,
+        times_are_shares=run.times_are_shares,
         flops=cost.summary().mean("flops"),
         protocol=run.protocol,
         commit=run.version,

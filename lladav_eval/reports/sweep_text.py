@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from lladav_eval.reports.cost import figure
 from lladav_eval.reports.escape import csv_cell, escape_markdown, printable
+from lladav_eval.reports.reference import OUR_PROTOCOLS
 from lladav_eval.reports.sweep import Left, Row, Sweep, decoding
 
 if TYPE_CHECKING:
@@ -80,7 +81,11 @@ def facts_lines(sweep: Sweep) -> list[str]:
         commit = "no commit" if run["commit"] is None else f"commit {run['commit'][:10]}" + "+" * run["dirty"]
         line = f"{run['model']}, {run['kind']}, protocol {run['protocol']}, {commit}"
         found.setdefault((line, run["date"][:10]), []).append(run["run"])
-    return [f"{line}, {day}: {len(runs)} run{'s' * (len(runs) > 1)}" for (line, day), runs in found.items()]
+    lines = [f"{line}, {day}: {len(runs)} run{'s' * (len(runs) > 1)}" for (line, day), runs in found.items()]
+    others = {row.short: row.metric for row in sweep.rows if row.metric in OUR_PROTOCOLS and row.metric != row.protocol}
+    return lines + [
+        f"{task}: shown is {metric}, as not every run has another figure" for task, metric in others.items()
+    ]
 
 
 NOTE = (

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from lladav_eval.errors import EnvironmentError_, one_line
 from lladav_eval.reports.html_data import target_text
-from lladav_eval.reports.load import RunData, Task
+from lladav_eval.reports.load import RunData, Task, plain, protocol_of
 from lladav_eval.reports.pairing import run_facts
 from lladav_eval.runs.store import RunDirectory
 
@@ -68,14 +68,13 @@ def config(run: RunData) -> dict[str, Any]:
         **run_facts(run),
         "fingerprint": run.fingerprint,
         "tasks": {
-            task.short: {**{name: getattr(task, name) for name in keep}, "settings": _plain(task.settings)}
+            task.short: {
+                **{name: getattr(task, name) for name in keep},
+                "settings": {name: plain(value) for name, value in task.settings.items()},
+            }
             for task in run.tasks.values()
         },
     }
-
-
-def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
 
 
 def score_rows(run: RunData) -> list[list[Any]]:
@@ -87,7 +86,7 @@ def _score_row(run: RunData, task: Task, name: str) -> list[Any]:
     metric = asdict(task.metrics[name])
     return [
         task.short, name, metric["value"], metric["low"], metric["high"], task.n, task.failed, task.unparsed,
-        task.empty, task.seconds_per_sample, task.forward_passes_per_sample, run.protocol, task.approximate,
+        task.empty, task.seconds_per_sample, task.forward_passes_per_sample, protocol_of(name, run), task.approximate,
         run.version, run.date,
     ]  # fmt: skip
 

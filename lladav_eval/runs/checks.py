@@ -24,6 +24,12 @@ def check_plan(plan: Plan, spec: RunSpec, console: Console | None) -> None:
     names = metric_names(plan)
     if spec.protocol == "official" and "official" not in names:
         raise SettingError(f"the task {plan.name} has no official protocol: leave out --protocol official")
+    lower = [name for name, higher in plan.task.higher_is_better().items() if higher is False]
+    if lower:
+        raise TaskError(
+            f"the task {plan.name} says `higher_is_better: false` of {', '.join(lower)}: failed samples count as 0 and "
+            "reports take more for better, so give 1 minus it, or leave it out of metric_list"
+        )
     metadata = plan.task.config.metadata
     family = metadata.get("family") if isinstance(metadata, dict) else None
     if family is None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from lladav_eval.approximate import NAMES
 from lladav_eval.engine.base import Item
 from lladav_eval.errors import MediaError, SampleError, SettingError, TaskError, one_line
 from lladav_eval.records import Question, Request, RunSpec
@@ -31,6 +32,9 @@ class Plan:
     scale: Scale
     version: str
     """``metadata.version`` of the task; empty if it names none."""
+    changed: dict[str, Any]
+    """Settings that whoever runs it has changed, with the task's own values; seed and approximate modes, which are told
+    elsewhere, left out."""
 
     def facts(self) -> dict[str, Any]:
         """What the manifest says about the task."""
@@ -96,7 +100,18 @@ def plan_task(name: str, task: ConfigurableTask, spec: RunSpec) -> Plan:
         settings = translate(config.generation_kwargs, overrides, where=f"task {name}")
     except SettingError as error:
         raise SettingError(f"{error} (task {name})" if name not in str(error) else str(error)) from None
-    return Plan(name, task, settings, count, scale, str(metadata.get("version", "")))
+    changed = _changed(config.generation_kwargs, settings) if overrides else {}
+    return Plan(name, task, settings, count, scale, str(metadata.get("version", "")), changed)
+
+
+def _changed(kwargs: dict[str, Any] | None, used: GenerationSettings) -> dict[str, Any]:
+    try:
+        own = translate(kwargs)
+    except SettingError:  # it needs the overrides to be complete
+        return {}
+    told = {"seed", *NAMES}
+    before, after = ({**asdict(one.params), "mode": one.mode, "num_frames": one.num_frames} for one in (own, used))
+    return {name: value for name, value in before.items() if name not in told and after[name] != value}
 
 
 def _metadata(task: ConfigurableTask) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import contextlib
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -27,7 +27,7 @@ from lladav_eval.scoring.aggregate import count, item_value, summarise
 from lladav_eval.scoring.categories import category_of, cell
 from lladav_eval.scoring.clusters import cluster_of
 from lladav_eval.scoring.cost import CostCounter, cost_of
-from lladav_eval.scoring.lmms import is_mapping_item, results, shares_of
+from lladav_eval.scoring.lmms import figures, is_mapping_item, results, shares_of
 from lladav_eval.scoring.registry import FAMILIES, get_scorer
 
 
@@ -38,6 +38,8 @@ class Verdict:
     score: Score
     items: dict[str, Any]
     """Metric name -> what process_results returned; empty when the sample failed."""
+    scores: dict[str, Any] = field(default_factory=dict)
+    """Protocol -> the whole score, of a benchmark of ours; empty when the sample failed."""
 
 
 SHOWN_SETTINGS = ("gen_length", "block_length", "steps")
@@ -105,7 +107,9 @@ def _verdict(record: Record, result: dict[str, Any], names: list[str], protocol:
         "needs_judge": result.get("needs_judge") is True,
         "judge_replies": result.get("judge_replies", []),
     }
-    return Verdict(Score(headline, None if extracted is None else str(extracted), status, details), items)
+    score = Score(headline, None if extracted is None else str(extracted), status, details)
+    scores = result.get("scores")
+    return Verdict(score, items, scores if isinstance(scores, dict) else {})
 
 
 def _sample_value(item: Any) -> float | None:
@@ -154,6 +158,7 @@ class TaskVerdicts:
     ) -> None:
         """``diffusion``: whether the model's answers have blocks and steps, which then stand beside the figures."""
         self.plan = plan
+        self._diffusion = diffusion
         self._shown = SHOWN_SETTINGS if diffusion else SHOWN_SETTINGS[:1]
         self.protocol = protocol
         self._family = _metadata(plan).get("family")
@@ -164,6 +169,7 @@ class TaskVerdicts:
         self._failed: list[int] = []
         self._clusters: dict[bool, list[str | None]] = {False: [], True: []}
         """Of the samples that didn't fail, and of those that did."""
+        self._scores: dict[str, list[Any]] = {"official": [], "strict": []}
         self._waiting = 0
         self._costs = CostCounter()
 
@@ -181,6 +187,10 @@ class TaskVerdicts:
                 self._items[name].append(item)
             if record.generation.status == "ok":
                 self._costs.add(cost_of(record.generation))
+            if self._family in FAMILIES:
+                scores = verdict.scores or self._empty_result(record.doc_id).get("scores")
+                for name, found in self._scores.items():
+                    found.append(scores and scores.get(name))
             yield row
 
     def _judged(self) -> Iterator[tuple[Record, Verdict]]:
@@ -201,8 +211,11 @@ class TaskVerdicts:
         return [self._empty(doc_id, metric) for doc_id in self._failed]
 
     def _empty(self, doc_id: int, metric: str) -> Any:
+        return self._empty_result(doc_id)[metric]
+
+    def _empty_result(self, doc_id: int) -> dict[str, Any]:
         try:
-            return _process(self.plan, doc_id, "")[metric]
+            return _process(self.plan, doc_id, "")
         except Exception as error:  # functions of the task
             raise TaskError(
                 f"the task {self.plan.name} can't count its failed samples: process_results of an empty answer "
@@ -263,14 +276,28 @@ class TaskVerdicts:
             "family": self._family,
             "rows": len(self.plan.task.eval_docs),
             "settings": {name: getattr(self.plan.settings.params, name) for name in self._shown},
+            "changed": {
+                name: value
+                for name, value in self.plan.changed.items()
+                if self._diffusion or name in (*SHOWN_SETTINGS[:1], "mode", "num_frames")
+            },
             "approximate": in_use(asdict(self.plan.settings.params)),
             "headline": self._headline(metrics),
             "metrics": metrics,
+            "figures": self._figures(metrics),
             "waiting_for_judge": self._waiting,
             "scale": self.plan.scale,
             "forward_passes_per_sample": costs.mean("forward_passes"),
             "seconds_per_sample": costs.mean("seconds"),
             "cost": costs.as_json(),
+        }
+
+    def _figures(self, metrics: dict[str, Any]) -> dict[str, dict[str, float]]:
+        """Everything that the benchmark's own tables show, by protocol: MME's perception, POPE's accuracy and so on."""
+        return {
+            name: figures(str(self._family), scores)
+            for name, scores in self._scores.items()
+            if name in metrics and scores and all(map(is_mapping_item, scores))
         }
 
     def _headline(self, metrics: dict[str, Any]) -> str:

@@ -4,9 +4,9 @@ For every family F of the registry there are ``F_results``, ``F_official`` and `
 from the same answer. Where the headline is a mean, an item is the sample's value (0..1); otherwise it is a mapping
 that the aggregation reads. Figures are fractions, except MME's points; plain lmms-eval works with them as they are.
 
-Beside the metrics stand ``status`` and ``extracted`` (strict), ``official_status`` and ``official_extracted``, and
-``needs_judge``: true where the official item is 0 only because no judge's reply is at hand, so that the official figure
-isn't filled.
+Beside the metrics stand ``status`` and ``extracted`` (strict), ``official_status`` and ``official_extracted``,
+``scores``, of which the benchmark's other figures are made, and ``needs_judge``: true where the official item is 0 only
+because no judge's reply is at hand, so that the official figure isn't filled.
 """
 
 from __future__ import annotations
@@ -45,12 +45,15 @@ def results(family: str, doc: Row, responses: Sequence[str], judge_replies: Sequ
         "official_status": official.status,
         "official_extracted": official.extracted,
         "needs_judge": is_unsettled(official),
+        "scores": {"official": _plain(official), "strict": _plain(strict)},
     }
 
 
 def _item(scorer: Scorer, score: Score) -> Any:
-    if scorer.shares is None:
-        return score.value
+    return score.value if scorer.shares is None else _plain(score)
+
+
+def _plain(score: Score) -> dict[str, Any]:
     return {"value": score.value, "extracted": score.extracted, "status": score.status, "details": score.details}
 
 
@@ -63,6 +66,11 @@ def figure(family: str, protocol: Protocol, items: Sequence[Any]) -> float:
         return sum(items) / len(items)
     value = scorer.aggregate([_score(item) for item in items])[scorer.headline[protocol]]
     return value if scorer.points else value / 100
+
+
+def figures(family: str, scores: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """All figures that the benchmark knows, on 0-100 (MME: points), of the ``scores`` of one protocol."""
+    return get_scorer(family).aggregate([_score(score) for score in scores])
 
 
 def shares_of(family: str | None, items: Sequence[Any], perfect: bool = False) -> list[float] | None:

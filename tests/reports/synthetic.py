@@ -34,6 +34,8 @@ class Sheet:
     family: str | None = None
     items: Sequence[Mapping[str, Any]] | None = None
     """Of the metric, where its figure is made of them and is no mean of ``values``."""
+    changed: Mapping[str, Any] = field(default_factory=dict)
+    figures: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     texts: Mapping[int, str] = field(default_factory=dict)
     statuses: Mapping[int, str] = field(default_factory=dict)
     targets: Mapping[int, str] = field(default_factory=dict)
@@ -43,6 +45,7 @@ class Sheet:
     version: str = "1.0"
     settings: Mapping[str, Any] = field(default_factory=lambda: {"gen_length": 2, "steps": 2})
     data_revision: str | None = None
+    dataset_path: str = "parquet"
     rows: int | None = None
     """Of the split, where only the first ones were asked; None: all of them were."""
     seconds: float = 0.5
@@ -102,7 +105,7 @@ def write_run(
 def _facts(sheet: Sheet) -> dict[str, Any]:
     n = len(sheet.values)
     return {
-        "version": sheet.version, "dataset_path": "parquet", "dataset_name": None, "split": "test",
+        "version": sheet.version, "dataset_path": sheet.dataset_path, "dataset_name": None, "split": "test",
         "dataset_fingerprint": "changes with the file's time", "rows": sheet.rows or n, "n": n,
         "scale": sheet.scale, "settings": dict(sheet.settings), "data_revision": sheet.data_revision,
     }  # fmt: skip
@@ -156,7 +159,8 @@ def _summary(sheet: Sheet) -> dict[str, Any]:
         )  # fmt: skip
     return {
         **dataclasses.asdict(counts), "version": sheet.version, "family": sheet.family,
-        "headline": sheet.metric, "metrics": summaries,
+        "headline": sheet.metric, "metrics": summaries, "changed": dict(sheet.changed),
+        "figures": {protocol: dict(found) for protocol, found in sheet.figures.items()},
         "scale": sheet.scale, "forward_passes_per_sample": float(sheet.forward_passes),
         "seconds_per_sample": sheet.seconds,
     }  # fmt: skip

@@ -47,8 +47,8 @@ def runs(tmp_path: Path, *sheets: dict[str, Sheet], model: str = "model") -> lis
 def test_quality_and_cost(tmp_path: Path) -> None:
     result = compare_runs(runs(tmp_path, {"a": FIRST}, {"a": SECOND}))
     first, second = result.entries
-    assert (first.score, first.forward_passes, first.seconds, first.tokens_per_second) == (60, 8, 0.5, 4)
-    assert (second.score, second.forward_passes, second.seconds, second.tokens_per_second) == (80, 3, 0.25, 8)
+    assert (first.score, first.forward_passes, first.seconds, first.tokens_per_second) == (60, 8, 0.5, None)
+    assert (second.score, second.forward_passes, second.seconds) == (80, 3, 0.25)
     assert first.low == pytest.approx(31.27, abs=0.01)  # Wilson, 6 of 10
     (pair,) = result.pairs
     assert (pair.paired.wins, pair.paired.losses, pair.paired.ties) == (3, 1, 6)
@@ -72,7 +72,7 @@ def test_cost_beside_quality_with_paired_ratios(tmp_path: Path) -> None:
     assert (ratio.seconds, ratio.flops) == (0.5, 0.4)
     text = markdown(result)
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
-    assert rows[2][-3:] == ["8.0", "2", "4"]
+    assert rows[2][-3:] == ["8.0", "2", "16"]  # eight answer tokens in half a second
     costs = rows[8:11]
     assert costs[1][2:] == ["40.0", "8.0", "2.5 G", "0.1", "0.4", "0.625", "300.0 MB"]
     assert costs[2][2:] == ["40.0", "8.0", "1 G", "-", "-", "0.375", "300.0 MB"]
@@ -182,6 +182,8 @@ def test_what_is_refused(tmp_path: Path) -> None:
         ({"a": replace(FIRST, version="2")}, "strict", "ran version 1.0 of the task, .* 2"),
         ({"b": FIRST}, "strict", "no sample in common"),
         ({"a": FIRST}, "official", "protocol official"),
+        ({"a": replace(FIRST, metric="strict")}, "strict", "the headline metrics differ .* choose one with --metric"),
+        ({"a": replace(FIRST, dataset_path="other")}, "strict", "the data set differs"),
     )
     for number, (sheets, protocol, expected) in enumerate(cases):
         other = load_run(write_run(tmp_path / f"o{number}", sheets, protocol=protocol))
@@ -256,3 +258,26 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     for part in ("protocol strict", "commit 0123456789", "+20.0", "McNemar"):
         assert part in out
     assert main.invoke(["compare", folders[0]]) == 2
+
+
+def test_other_questions_machines_and_metrics_are_told(tmp_path: Path) -> None:
+    changed = replace(FIRST, prompts=dict.fromkeys(range(4), "in other words"))
+    paths = [write_run(tmp_path / f"m{i}", {"a": sheet}, model=f"m{i}") for i, sheet in enumerate((FIRST, changed))]
+    manifest = paths[1] / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"device": "cpu"', '"device": "cuda:0"'))
+    notes = compare_runs([load_run(path) for path in paths]).notes
+    assert "a: m1 was asked 4 of 10 questions in other words" in notes
+    assert "times were taken on other machines or settings: m0: cpu, float32; m1: cuda, float32" in notes
+    fallen_back = [
+        load_run(write_run(tmp_path / f"f{i}", {"a": replace(FIRST, metric="strict")}, protocol="official"))
+        for i in range(2)
+    ]
+    assert "a: shown is strict, as there is no official figure" in compare_runs(fallen_back).notes
+
+
+def test_seconds_of_an_endpoint_are_no_multiple_of_a_models(tmp_path: Path) -> None:
+    both = runs(tmp_path, {"a": FIRST}, {"a": SECOND})
+    endpoint = replace(both[1], fingerprint="openai/m@http://h")
+    (ratio,) = compare_runs([both[0], endpoint]).ratios
+    assert ratio.seconds is None
+    assert ratio.forward_passes is not None

@@ -183,3 +183,15 @@ def test_pictures_open_and_are_the_same_every_time(tmp_path: Path, sweep: Sweep)
         for part in ("exact, filled", "approximate, filled", "baseline ar", "a (n = 10)", "strict", "8/8", "8/8 dual"):
             assert part in text, part
         assert "4/8" not in text  # beaten: drawn, but not named
+
+
+def test_points_share_one_metric_even_where_some_wait_for_a_judge(tmp_path: Path) -> None:
+    judged = Sheet([1.0] * 6 + [0.0] * 4, metric="official", more_metrics={"strict": [1.0] * 5 + [0.0] * 5})
+    waiting = Sheet([1.0] * 4 + [0.0] * 6, metric="strict")
+    points = [
+        load_run(write_run(tmp_path / name, {"a": sheet}, protocol="official"))
+        for name, sheet in (("judged", judged), ("waiting", waiting))
+    ]
+    sweep = build_sweep([TASK], points, [])
+    assert [(row.metric, row.value) for row in sweep.rows] == [("strict", 50.0), ("strict", 40.0)]
+    assert "a: shown is strict, as not every run has another figure" in markdown(sweep)

@@ -304,3 +304,34 @@ def test_what_is_wrong_with_rows_shows_before_anything_is_answered(mme: Path, tm
     with pytest.raises(TaskError, match=r"lladav_mme, row 1: the column 'answer' must be text"):
         run("lladav_mme", mme, model, tmp_path / "run")
     assert model.asked == []
+
+
+def test_every_figure_of_the_benchmark_is_there_by_protocol(pope: Path, tmp_path: Path) -> None:
+    run("lladav_pope", pope, Says(["Yes", "no", "no.", "purple"]), tmp_path / "run")
+    figures = load_run(tmp_path / "run").tasks["lladav_pope"].figures
+    assert figures["strict"]["accuracy"] == 50.0
+    assert figures["official"]["f1_mean"] == figures["official"]["f1_adversarial"]
+    assert {"precision_adversarial", "yes_ratio_adversarial"} <= set(figures["official"])
+    (line, *_) = samples(tmp_path / "run")
+    assert line["items"]["strict"]["details"] == {"split": "adversarial", "gold": "yes"}
+    assert line["cluster"] == "x"
+
+
+def test_figures_wait_for_the_judge_as_the_headline_does(mathvista: Path, tmp_path: Path) -> None:
+    run("lladav_mathvista", mathvista, Says(["The answer is 14", "no idea"]), tmp_path / "run")
+    assert set(load_run(tmp_path / "run").tasks["lladav_mathvista"].figures) == {"strict"}
+
+
+def test_changed_settings_are_recorded_with_the_tasks_own(pope: Path, tmp_path: Path) -> None:
+    def changed(name: str, **settings: Any) -> dict[str, Any]:
+        spec = RunSpec(("lladav_pope",), "says", data=str(pope), **settings)
+        execute(spec, lambda: Says(["yes"] * 4), RunDirectory(tmp_path / name))
+        return dict(load_run(tmp_path / name).tasks["lladav_pope"].changed)
+
+    assert changed("own", seed=3) == {}
+    own = load_run(tmp_path / "own").tasks["lladav_pope"].settings
+    assert changed("same", gen=(("steps", str(own["steps"])),)) == {}
+    assert changed("cached", gen=(("cache", "dual"),)) == {}
+    found = changed("longer", gen=(("gen_length", "32"), ("steps", "16"), ("block_length", "32")))
+    assert found == {name: own[name] for name in ("gen_length", "block_length", "steps") if name in found}
+    assert "gen_length" in found

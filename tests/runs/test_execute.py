@@ -385,3 +385,13 @@ def test_a_damaged_manifest_and_results_of_another_run_are_said_and_replaced(tmp
 def test_the_reason_of_the_last_failure_stands_in_the_error(tmp_path: Path, tasks: Path) -> None:
     with pytest.raises(TooManyFailures, match=r"the last in lladav_toy_a \(the logits are not finite\)"):
         go(tmp_path / "run", toy.ToyModel(fail=frozenset([1])), replace(SPEC, max_failures="0"))
+
+
+def test_a_metric_of_which_less_is_better_is_refused_before_the_model(tasks: Path, tmp_path: Path) -> None:
+    """A failed sample counts as 0, which would be perfect."""
+    file = next(tasks.glob("*toy_a.yaml"))
+    file.write_text(file.read_text().replace("higher_is_better: true", "higher_is_better: false"))
+    model = toy.ToyModel()
+    with pytest.raises(TaskError, match=r"higher_is_better: false` of accuracy: .* give 1 minus it"):
+        go(tmp_path / "run", model)
+    assert not model.asked
