@@ -73,15 +73,15 @@ class RegisteredAnswerer:
         }
 
     def answer(self, questions: Sequence[Question]) -> list[Generation]:
-        """One Generation per question, in order; questions of equal settings share batches.
+        """One Generation per question, in order; questions of one task with equal settings share batches.
 
         What a model raises for a batch is found by halving it, and fails the one sample, with the model's words.
         """
         for question in questions:
             _check(question.params, self.is_ours)
-        groups: dict[SamplingParams, list[int]] = {}
+        groups: dict[tuple[str, SamplingParams], list[int]] = {}
         for index, question in enumerate(questions):
-            groups.setdefault(question.params, []).append(index)
+            groups.setdefault((question.task, question.params), []).append(index)
         answers: dict[int, Generation] = {}
         for members in groups.values():
             for start in range(0, len(members), self.batch_size):
@@ -91,15 +91,13 @@ class RegisteredAnswerer:
         return [answers[index] for index in range(len(questions))]
 
     def _run(self, batch: Sequence[Question]) -> list[Generation]:
-        """Let the model answer one batch."""
+        """Let the model answer one batch of one task; it finds every row under its number in the split."""
         from lmms_eval.api.instance import unwrap_generation_output
 
-        rows = dict(enumerate(batch))
-        task = batch[0].task
-        self.model.task_dict = {task: {_SPLIT: rows}}
+        self.model.task_dict = {batch[0].task: {_SPLIT: {question.doc_id: question for question in batch}}}
         prepared = time.perf_counter()
         shown = [self._visuals(question.request) for question in batch]
-        instances = [self._instance(row, question, shown[row], task) for row, question in rows.items()]
+        instances = [self._instance(question, visuals) for question, visuals in zip(batch, shown, strict=True)]
         watch_memory(self.device)
         started = time.perf_counter()
         try:
@@ -131,9 +129,10 @@ class RegisteredAnswerer:
             )
         return answers
 
-    def _instance(self, row: int, question: Question, visuals: list[Any], task: str) -> Any:
+    def _instance(self, question: Question, visuals: list[Any]) -> Any:
         from lmms_eval.api.instance import Instance
 
+        row, task = question.doc_id, question.task
         settings = self._settings(question)
         arguments: tuple[Any, ...]
         if self.is_simple:

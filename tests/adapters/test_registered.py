@@ -19,7 +19,9 @@ import lladav_eval
 from lladav_eval.adapters.models import resolve_model
 from lladav_eval.adapters.registered import RegisteredAnswerer
 from lladav_eval.errors import CheckpointError, SettingError, UsageError
-from lladav_eval.records import Generation, Question, Request, SamplingParams, VideoClip
+from lladav_eval.records import Generation, Question, Request, RunSpec, SamplingParams, VideoClip
+from lladav_eval.runs.execute import execute
+from lladav_eval.runs.store import RunDirectory
 
 PARAMS = SamplingParams(8, 4, 8, stop=("\n",))
 RED = Image.new("RGB", (20, 16), (255, 0, 0))
@@ -96,11 +98,41 @@ def test_dummy_reads_a_video_file_by_its_path(tmp_path: Path) -> None:
 
 
 def test_from_log_finds_its_answers_by_task_and_row(tmp_path: Path) -> None:
-    rows = [{"doc_id": index, "resps": [[f"answer {index}"]]} for index in range(4)]
-    log = {"args": {"model": "m", "model_args": "", "limit": None}, "logs": rows, "model_configs": {"task": "toy"}}
-    (tmp_path / "toy.json").write_text(json.dumps(log))
-    model = resolve_model(f"lmms:from_log,logs={tmp_path}", batch_size=8)
+    model = resolve_model(recorded(tmp_path, "toy", rows=4), batch_size=8)
     assert [answer.text for answer in ask(model, requests())] == [f"answer {index}" for index in range(4)]
+
+
+def recorded(folder: Path, task: str, rows: int, word: str = "answer") -> str:
+    """What follows ``--model`` for answers that lmms-eval recorded; row 7's is "answer 7"."""
+    logs = [{"doc_id": row, "resps": [[f"{word} {row}"]]} for row in range(rows)]
+    log = {"args": {"model": "m", "model_args": "", "limit": None}, "logs": logs, "model_configs": {"task": task}}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{task}.json").write_text(json.dumps(log))
+    return f"lmms:from_log,logs={folder}"
+
+
+def test_rows_keep_their_numbers_over_batches_and_a_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LMMS_EVAL_DATASETS_CACHE", str(tmp_path / "datasets"))
+    name = recorded(tmp_path / "logs", "lladav_pocket_choice", rows=300)
+    spec = RunSpec(tasks=("lladav_pocket_choice",), model=name, limit=20, batch_size=8)
+    directory = RunDirectory(tmp_path / "run")
+
+    def texts() -> list[str]:
+        execute(spec, lambda: resolve_model(name, batch_size=8), directory)
+        return [json.loads(line)["text"] for line in directory.samples.read_text().splitlines()]
+
+    expected = [f"answer {row}" for row in range(20)]
+    assert texts() == expected
+    lines = directory.journal.read_bytes().splitlines(keepends=True)
+    directory.journal.write_bytes(b"".join(lines[:3] + lines[9:12]))
+    assert texts() == expected
+
+
+def test_rows_of_several_tasks_find_each_their_own(tmp_path: Path) -> None:
+    recorded(tmp_path, "a", rows=9, word="of a")
+    model = resolve_model(recorded(tmp_path, "b", rows=9, word="of b"), batch_size=8)
+    asked = [Question(task, row, Request("?"), PARAMS) for task, row in (("a", 3), ("b", 8), ("a", 0), ("b", 3))]
+    assert [answer.text for answer in model.answer(asked)] == ["of a 3", "of b 8", "of a 0", "of b 3"]
 
 
 def test_our_plugin_gives_what_the_native_door_gives(tmp_path: Path) -> None:
