@@ -7,11 +7,13 @@ are that data: a task dictionary of one split, whose rows are our own ``Question
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
+import os
 import re
 import time
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,12 +22,14 @@ import torch
 
 from lladav_eval.adapters.parts import content_of, media_of
 from lladav_eval.batching import answer_in_halves, peak_memory, watch_memory
-from lladav_eval.errors import CheckpointError, SampleError, SettingError, UsageError, one_line
-from lladav_eval.model.checkpoint import checkpoint_hash
+from lladav_eval.errors import CheckpointError, EnvironmentError_, SampleError, SettingError, UsageError, one_line
+from lladav_eval.model.checkpoint import HUB_NAME
 from lladav_eval.records import Generation, Question, Request, SamplingParams, VideoClip, answer_text
 
 _SPLIT = "test"
 _SECRET = ("key", "token", "secret", "password")
+_BOOKKEEPING = {".git", ".cache", "__pycache__"}
+"""Folders that hold times and places beside a model's files, and change without them."""
 
 
 class RegisteredAnswerer:
@@ -50,13 +54,15 @@ class RegisteredAnswerer:
         device = getattr(self.model, "device", None) or getattr(self.model, "_device", None)
         return torch.device(device) if isinstance(device, str | torch.device) else torch.device("cpu")
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        """Name, arguments, the files of any directory among them, and the version of lmms-eval."""
+        """Name, arguments, what files and hub names among them hold, and the versions of lmms-eval and transformers."""
         facts = {name: str(value) for name, value in sorted(self.arguments.items())}
         for name, value in self.arguments.items():
-            if isinstance(value, str) and Path(value).is_dir():
-                facts[f"{name} files"] = checkpoint_hash(Path(value))
+            if isinstance(value, str) and os.path.exists(value):
+                facts[f"{name} holds"] = _files_hash(value)
+        facts |= {f"{name} is": commit for name, commit in _cached_commits(_defaults(self.model) | self.arguments)}
+        facts["transformers"] = version("transformers")
         digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
         kind = "simple" if self.is_simple else "chat"
         return f"lmms/{version('lmms_eval')}/{kind}/{self.model_id}/{digest}"
@@ -216,6 +222,51 @@ def _arguments(pairs: Sequence[str]) -> dict[str, Any]:
         if re.split(r"[^a-z]+", name.lower())[-1] in _SECRET:  # api_key, hf_token; not max_new_tokens
             raise UsageError(f"lmms: {name} would end up in the run's files; give it by the environment instead")
     return dict(simple_parse_args_string(",".join(pairs)))
+
+
+def _defaults(model: Any) -> dict[str, Any]:
+    """Texts that the model's class takes where none are given: many name a checkpoint of their own."""
+    parameters = inspect.signature(type(model).__init__).parameters
+    return {name: parameter.default for name, parameter in parameters.items() if isinstance(parameter.default, str)}
+
+
+def _files_hash(place: str) -> str:
+    """Hex digest of a file, or of every file below a directory, with its name there."""
+    digest = hashlib.blake2b(digest_size=16)
+    for file in sorted(_files(place)):
+        try:
+            digest.update(os.fsencode(f"{os.path.relpath(file, place)}\0{os.path.getsize(file)}\0"))
+            with open(file, "rb") as content:
+                while chunk := content.read(1 << 24):
+                    digest.update(chunk)
+        except OSError as error:
+            raise EnvironmentError_(f"lmms: {file} can't be read ({error.strerror}): allow it, or remove it") from error
+    return digest.hexdigest()
+
+
+def _files(place: str) -> Iterator[str]:
+    """Links are followed, but none in a circle."""
+    if os.path.isfile(place):
+        yield place
+    visited = set()
+    for folder, inner, files in os.walk(place, followlinks=True):
+        visited.add(os.path.realpath(folder))
+        inner[:] = sorted(name for name in inner if name not in _BOOKKEEPING)
+        inner[:] = [name for name in inner if os.path.realpath(os.path.join(folder, name)) not in visited]
+        yield from (path for name in files if os.path.isfile(path := os.path.join(folder, name)))
+
+
+def _cached_commits(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """(argument, commit) of every hub name among them whose branch (``revision``, else main) is in the cache."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+    from huggingface_hub.file_download import repo_folder_name
+
+    branch = str(arguments.get("revision") or "main")
+    for name, value in arguments.items():
+        if isinstance(value, str) and HUB_NAME.fullmatch(value):
+            ref = Path(HF_HUB_CACHE) / repo_folder_name(repo_id=value, repo_type="model") / "refs" / branch
+            if ref.is_file():
+                yield name, ref.read_text(encoding="utf-8")
 
 
 def _check(params: SamplingParams, is_ours: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from tiny_checkpoint import write_checkpoint
 import lladav_eval
 from lladav_eval.adapters.models import resolve_model
 from lladav_eval.adapters.registered import RegisteredAnswerer
-from lladav_eval.errors import CheckpointError, SettingError, UsageError
+from lladav_eval.errors import CheckpointError, EnvironmentError_, SettingError, UsageError
 from lladav_eval.records import Generation, Question, Request, RunSpec, SamplingParams, VideoClip
 from lladav_eval.runs.execute import execute
 from lladav_eval.runs.store import RunDirectory
@@ -140,9 +141,6 @@ def test_our_plugin_gives_what_the_native_door_gives(tmp_path: Path) -> None:
     through = resolve_model(f"lmms:lladav,pretrained={checkpoint}", "cpu", batch_size=2)
     native = lladav_eval.load(checkpoint, device="cpu").generate(requests(), PARAMS)
     assert [answer.text for answer in ask(through, requests())] == [answer.text for answer in native]
-    before = through.fingerprint
-    (checkpoint / "generation_config.json").write_text("{}")
-    assert through.fingerprint != before
 
 
 @pytest.mark.usefixtures("_toy_chat")
@@ -178,6 +176,57 @@ def test_unreadable_media_fail_one_sample(tmp_path: Path) -> None:
 def test_fingerprints_follow_the_arguments() -> None:
     first, same, other = (resolve_model(f"lmms:dummy,response={word}") for word in ("A", "A", "B"))
     assert first.fingerprint == same.fingerprint != other.fingerprint
+
+
+@pytest.mark.parametrize("changed", ["weights.pt", "tokenizer/merges.txt", "linked/adapter.bin"])
+def test_fingerprints_follow_every_file_of_a_directory(tmp_path: Path, changed: str) -> None:
+    folder = tmp_path / "model"
+    for file in (folder / "weights.pt", folder / "tokenizer" / "merges.txt", tmp_path / "elsewhere" / "adapter.bin"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("before")
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    (folder / "linked" / "back").symlink_to(folder)
+    name = f"lmms:dummy,response={folder}"
+    before = resolve_model(name).fingerprint
+    (folder / "tokenizer" / "__pycache__").mkdir()
+    (folder / "tokenizer" / "__pycache__" / "x.pyc").write_text("written by running it")
+    assert resolve_model(name).fingerprint == before
+    (folder / changed).write_text("behind")
+    assert resolve_model(name).fingerprint != before
+
+
+def test_fingerprints_follow_files_libraries_and_the_hubs_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    from lladav_eval.adapters import registered
+
+    file, ref = tmp_path / "prompts.txt", tmp_path / "hub" / "models--some--model" / "refs" / "main"
+    ref.parent.mkdir(parents=True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    file.write_text("before")
+    seen = [resolve_model(f"lmms:dummy,response={file}").fingerprint]
+    file.write_text("behind")
+    seen.append(resolve_model(f"lmms:dummy,response={file}").fingerprint)
+    for commit in ("", "a" * 40, "b" * 40):
+        ref.write_text(commit)
+        seen.append(resolve_model("lmms:dummy,response=some/model").fingerprint)
+    real = registered.version
+    monkeypatch.setattr(registered, "version", lambda name: "another" if name == "transformers" else real(name))
+    seen.append(resolve_model("lmms:dummy,response=some/model").fingerprint)
+    assert len(set(seen)) == len(seen)
+
+
+def test_a_file_of_the_model_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: str) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "weights.bin").write_text("x")
+    model = resolve_model(f"lmms:dummy,response={tmp_path}")
+    monkeypatch.setattr(os.path, "getsize", refuse)
+    with pytest.raises(EnvironmentError_, match=r"weights\.bin can't be read \(Permission denied\): allow it"):
+        _ = model.fingerprint
 
 
 @pytest.mark.parametrize(
