@@ -14,16 +14,20 @@ _KEYS = {"bytes", "path"}
 
 
 def is_media(value: Any) -> bool:
-    """Whether a cell is an image, a sound or a video (or a list of them) rather than text, numbers and the like."""
+    """Whether a cell is an image, a sound or a video (or a list of them) rather than text, numbers and the like.
+
+    Text that stands alone isn't: nothing but its column tells a path from an answer. Whoever wants a medium there
+    refuses it.
+    """
     if isinstance(value, dict):
-        return bool(value) and value.keys() <= _KEYS
+        return not _KEYS.isdisjoint(value)
     if isinstance(value, list):
         return bool(value) and any(is_media(item) for item in value)
     return isinstance(value, bytes)
 
 
 def resolve_media(value: Any, root: Path, folders: Sequence[Path], where: str) -> Any:
-    """A media cell as {"bytes": ...}, {"path": absolute path} or None; lists item by item.
+    """A media cell as {"bytes": ...}, {"path": absolute path} or None; lists item by item. Text is a path.
 
     A path is looked for in ``folders``, in order; where it leads out of ``root``, through ``..``, as an absolute path
     or by a symbolic link, it is refused.
@@ -32,13 +36,14 @@ def resolve_media(value: Any, root: Path, folders: Sequence[Path], where: str) -
         where: file and row, for errors.
 
     Raises:
-        MediaError: refused path, or bytes that are no base64 text (only in JSON).
+        MediaError: refused path, bytes that are no base64 text (only in JSON), or what is no medium at all.
     """
     if isinstance(value, list):
         return [resolve_media(item, root, folders, where) for item in value]
-    if value is None:
-        return None
-    content = value if isinstance(value, bytes) else value.get("bytes")
+    if isinstance(value, dict):
+        content, path = value.get("bytes"), value.get("path")
+    else:
+        content, path = (value, None) if isinstance(value, bytes) else (None, value)
     if isinstance(content, str):
         try:
             content = base64.b64decode(content, validate=True)
@@ -46,7 +51,6 @@ def resolve_media(value: Any, root: Path, folders: Sequence[Path], where: str) -
             raise MediaError(f"{where}: the bytes of an image must be base64 text") from None
     if content is not None:
         return {"bytes": content}
-    path = value.get("path")
     return None if path is None else {"path": str(_inside(path, root, folders, where))}
 
 

@@ -140,7 +140,7 @@ def _open(path: Path) -> pq.ParquetFile:
 
 
 def _is_media_type(kind: pa.DataType) -> bool:
-    """Raw bytes, the hub's {"bytes", "path"} structs, and lists of them."""
+    """Raw bytes, structs with "bytes" or "path" as the hub has them, and lists of them."""
     if isinstance(kind, pa.BaseExtensionType):
         kind = kind.storage_type
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
@@ -149,6 +149,5 @@ def _is_media_type(kind: pa.DataType) -> bool:
         return _is_media_type(kind.value_type)
     if pa.types.is_struct(kind):
         fields = [kind.field(index) for index in range(kind.num_fields)]
-        named = {field.name for field in fields} <= {"bytes", "path"} and bool(fields)
-        return named or any(_is_media_type(field.type) for field in fields)
+        return any(field.name in ("bytes", "path") or _is_media_type(field.type) for field in fields)
     return False

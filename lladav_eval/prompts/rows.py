@@ -99,10 +99,16 @@ def images(doc: Row, column: str) -> list[Image.Image]:
 
 
 def _rgb(value: Any, name: str) -> Image.Image:
-    """Image cells are PIL images, {"bytes": ..., "path": ...} undecoded, or None."""
+    """Image cells are PIL images, {"bytes": ..., "path": ...} undecoded, or None.
+
+    Text alone would name any file of this machine: only paths in a mapping have been held inside the data folder.
+    """
+    if isinstance(value, str):
+        raise MediaError(f'{name}: found the text {value[:60]!r}; name a file of the data folder as {{"path": ...}}')
     source = value
     if isinstance(value, Mapping):
-        source = value.get("bytes") or value.get("path")
+        content = value.get("bytes")
+        source = value.get("path") if content is None else content if isinstance(content, bytes) else value
     if source is None:
         raise MediaError(f"{name}: there is no image in the row")
     if not isinstance(source, bytes | str | Path | Image.Image):

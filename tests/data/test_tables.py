@@ -132,6 +132,39 @@ def test_media_paths_that_leave_the_folder_are_refused(tmp_path: Path, path: str
     assert split.row(0, ["q"]) == {"q": "a"}
 
 
+@pytest.mark.parametrize(
+    "cell",
+    [
+        {"path": "/etc/hostname", "width": 4},
+        {"path": "../secret.png", "bytes": None, "width": 4},
+        [{"path": "1.png"}, "/etc/hostname"],
+        [{"path": "1.png"}, "../secret.png"],
+        [{"path": "1.png"}, 7],
+        [[{"path": "/etc/hostname", "x": 1}]],
+    ],
+)
+def test_whatever_names_a_file_is_held_inside_the_folder(tmp_path: Path, cell: Any) -> None:
+    split = table(write(tmp_path / "test.jsonl", lines([{"q": "a", "image": cell}])))
+    assert split.text_columns == ("q",)
+    with pytest.raises(MediaError, match=r"test\.jsonl, row 0 .* is refused: it must be relative"):
+        split.row(0)
+
+
+def test_media_with_more_than_bytes_and_path(tmp_path: Path) -> None:
+    """A struct of width and path is a medium in parquet as well as in JSON, and its path is held inside the folder."""
+    cells = [{"path": "1.png", "width": 4}, {"path": "/etc/hostname", "width": 4}]
+    path = tmp_path / "test.parquet"
+    pq.write_table(pa.table({"q": ["a", "b"], "image": cells}), path)
+    for split in (
+        table(path),
+        table(write(tmp_path / "test.jsonl", lines([{"q": q, "image": c} for q, c in zip("ab", cells, strict=True)]))),
+    ):
+        assert split.text_columns == ("q",)
+        assert split.row(0)["image"] == {"path": str(tmp_path / "1.png")}
+        with pytest.raises(MediaError, match="must be relative"):
+            split.row(1)
+
+
 def test_media_are_found_from_the_split_up_to_the_root(tmp_path: Path) -> None:
     write(tmp_path / "a" / "b" / "images" / "1.png", b"png")
     split = table(

@@ -112,11 +112,21 @@ def test_image_cells_of_all_forms_give_the_same_rgb_picture(tmp_path: Path) -> N
         ({"bytes": encoded(1)[:40]}, "damaged|truncated|not an image"),
         ({"path": "absent.png"}, "no such image file"),
         (3, "expected an image, found int"),
+        ({"bytes": "absent.png"}, "expected an image, found dict"),
+        ("absent.png", "found the text 'absent.png'; name a file of the data folder as"),
     ],
 )
 def test_an_unreadable_picture_says_which_row_has_it(cell: Any, reason: str) -> None:
     with pytest.raises(MediaError, match=rf"image of the row with id 'r9'( \(absent\.png\))?: .*({reason})"):
         image({"id": "r9", "image": cell}, "image")
+
+
+def test_text_in_place_of_a_picture_opens_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "secret.png").write_bytes(encoded(7))
+    monkeypatch.chdir(tmp_path)
+    for cell in (str(tmp_path / "secret.png"), "secret.png", ["secret.png"], {"bytes": "secret.png"}):
+        with pytest.raises(MediaError):
+            images({"id": "r9", "image": cell}, "image")
 
 
 def test_several_pictures_keep_their_order() -> None:
