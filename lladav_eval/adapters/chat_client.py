@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
+import json
 import os
 import random
 import threading
@@ -213,22 +214,31 @@ class ChatClient:
         return _reply(response, self.endpoint.model, time.perf_counter() - started, attempt)
 
     def _post(self, client: httpx.Client, url: str, body: dict[str, Any], deadline: float | None) -> httpx.Response:
-        """The whole response, read piece by piece: httpx's own timeout begins anew with every piece."""
+        """The whole response, read piece by piece: httpx's own timeout begins anew with every piece.
+
+        Patience and deadline are looked at between pieces of the body. A piece under way may take as long again, and
+        what comes without a body (headers, lengths of chunks) is bounded by its size alone: httpx shows it when whole.
+        """
         timeout = min(self.patience.timeout, self._left(deadline))
+        end = time.perf_counter() + self.patience.timeout
+        content = json.dumps(body).encode("ascii")  # half of a surrogate pair has no UTF-8, but an escape
+        headers = {"Content-Type": "application/json", **self._headers()}
         try:
-            with client.stream("POST", url, json=body, headers=self._headers(), timeout=timeout) as response:
-                content = bytearray()
+            with client.stream("POST", url, content=content, headers=headers, timeout=timeout) as response:
+                reply = bytearray()
                 for piece in response.iter_bytes():
-                    content += piece
-                    if len(content) > MOST_BYTES:
+                    reply += piece
+                    if len(reply) > MOST_BYTES:
                         raise NoUsableReply(f"{self.who} sent more than {MOST_BYTES:,} bytes")
                     self._left(deadline)
+                    if time.perf_counter() > end:
+                        raise _Passing(f"no whole reply in {self.patience.timeout:g} s")
         except httpx.TimeoutException:
             self._left(deadline)
             raise
         coded = ("content-encoding", "content-length")  # the bytes are decoded by now
-        headers = [item for item in response.headers.multi_items() if item[0].lower() not in coded]
-        return httpx.Response(response.status_code, headers=headers, content=bytes(content))
+        kept = [item for item in response.headers.multi_items() if item[0].lower() not in coded]
+        return httpx.Response(response.status_code, headers=kept, content=bytes(reply))
 
     def _left(self, deadline: float | None) -> float:
         """Seconds until the deadline, endless without one. Raises PastDeadline."""

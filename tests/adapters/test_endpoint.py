@@ -58,6 +58,13 @@ def test_text_usage_and_latency_are_recorded() -> None:
     assert request["stop"] == ["\n"]
 
 
+def test_half_of_a_surrogate_pair_travels_as_it_is() -> None:
+    """JSON lines can hold one, and no endpoint may end a run over it."""
+    with serve(respond=lambda body: body["messages"][0]["content"]) as server:
+        answers = asked(server.url, [Request("Is it \ud83d?"), Request("\u00e9\u4e2d")], concurrency=1)
+    assert [answer.text for answer in answers] == ["Is it \ud83d?", "\u00e9\u4e2d"]
+
+
 def test_images_and_frames_travel_as_data_urls_in_place(tmp_path: Path) -> None:
     first, second = Image.new("RGBA", (5, 4), (255, 0, 0, 255)), Image.new("L", (3, 3), 7)
     frames = tuple(Image.new("RGB", (8, 8), (value, 0, 0)) for value in (0, 100, 200))

@@ -127,6 +127,11 @@ def test_replies_come_in_order_and_are_never_asked_twice(server: Server, tmp_pat
     assert (server.bodies[0]["model"], server.bodies[0]["temperature"]) == ("judge", 0)
 
 
+def test_an_answer_with_half_of_a_surrogate_pair_can_be_judged(server: Server, tmp_path: Path) -> None:
+    assert judge(server, tmp_path).ask("answer \ud83d").text == "re: answer \ud83d"
+    assert judge(server, tmp_path).is_stored("answer \ud83d")
+
+
 def test_what_changes_the_reply_is_part_of_the_key(server: Server, tmp_path: Path) -> None:
     judge(server, tmp_path).ask("a")
     judge(server, tmp_path).ask("a", system="be brief")

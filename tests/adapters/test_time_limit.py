@@ -83,6 +83,14 @@ def test_a_reply_that_drips_does_not_evade_the_limit(drip: str) -> None:
     assert_late(endpoint(drip, 0.2).answer(questions("a"))[0])
 
 
+def test_a_reply_that_drips_does_not_evade_the_patience_either(drip: str) -> None:
+    patient = EndpointAnswerer(Endpoint("toy", drip), 1, Patience(2, 0.05, 0.3, timeout=0.3))
+    begin = time.perf_counter()
+    answer = patient.answer(questions("a"))[0]
+    assert "no usable reply in 2 attempts (no whole reply in 0.3 s)" in (answer.error or "")
+    assert time.perf_counter() - begin < 9, "one whole reply takes ten seconds"
+
+
 def test_without_a_limit_or_within_it_answers_are_the_same() -> None:
     for limit in (None, 60.0):
         with serve() as server:
