@@ -25,6 +25,8 @@ MOST_BYTES = 64 << 20
 """Longest reply that is read into memory."""
 
 _RETRIED = {408, 409, 425, 429, 500, 502, 503, 504, 529}
+_UNWANTED = {"max_tokens": "max_completion_tokens", "temperature": "temperature"}
+"""Fields that some models refuse -> what their refusals say then."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,11 @@ class ChatReply:
 class RequestRejected(SampleError):
     """The endpoint understands the request and refuses it: asking again won't help, another question may work."""
 
+    def __init__(self, message: str, words: str = "") -> None:
+        super().__init__(message)
+        self.words = words
+        """All that the endpoint said."""
+
 
 class NoUsableReply(SampleError):
     """Every attempt ended in a server error, a timeout or something that is no chat completion."""
@@ -132,6 +139,8 @@ class ChatClient:
         self.patience = patience or Patience()
         self.calls = 0
         """Requests sent so far."""
+        self._unwanted: frozenset[str] = frozenset()
+        """Fields that the endpoint refused, and answered without."""
         self._lock = threading.Lock()
         self._random = random.Random()  # of its own: scores draw from seeded generators, never from a shared one
         self._connections = connections
@@ -155,6 +164,8 @@ class ChatClient:
         """The reply to one request; ``model`` is filled in. Setting ``stop`` ends the waiting between attempts.
 
         ``needs_text`` asks again where the reply has none. ``deadline``, by ``time.perf_counter``, ends everything.
+        Newer hosted models want ``max_completion_tokens`` for ``max_tokens``, and refuse a ``temperature`` of 0: they
+        get the request so once they say it, and from then on at once. Any other temperature is never left out.
 
         Raises:
             RequestRejected: the endpoint refuses this request (400, 413, 422 and the like).
@@ -164,8 +175,25 @@ class ChatClient:
             PastDeadline: the deadline came first.
             Stopped: ``stop`` was set while waiting.
         """
+        stop, unwanted = stop or threading.Event(), self._unwanted
+        while True:
+            worded = _worded(body, unwanted)
+            try:
+                reply = self._keep_asking(worded, stop, needs_text, deadline)
+            except RequestRejected as error:
+                unwanted |= {field for field, sign in _UNWANTED.items() if sign in error.words}
+                if _worded(body, unwanted) == worded:
+                    raise
+                continue
+            with self._lock:
+                self._unwanted |= unwanted
+            return reply
+
+    def _keep_asking(
+        self, body: dict[str, Any], stop: threading.Event, needs_text: bool, deadline: float | None
+    ) -> ChatReply:
+        """Until there is a reply, or patience is over."""
         reason, unreachable, made = "", False, 0
-        stop = stop or threading.Event()
         for attempt in range(self.patience.attempts):
             pause: float | None = None
             made = attempt + 1
@@ -256,8 +284,9 @@ class ChatClient:
         if status == 404:
             raise UsageError(f"{self.who}: no such address or model (status 404); check MODEL@URL")
         if not 200 <= status < 300:
-            text = self._redact(one_line(Exception(response.text)))
-            raise RequestRejected(f"{self.who} rejects the request (status {status}): {text}")
+            words = self._redact(response.text)
+            shown = one_line(Exception(words))
+            raise RequestRejected(f"{self.who} rejects the request (status {status}): {shown}", words)
 
     def _key(self) -> str | None:
         return next((os.environ[name] for name in self.key_variables if os.environ.get(name)), None)
@@ -285,6 +314,16 @@ class _Passing(Exception):
         super().__init__(reason)
         self.pause = pause
         self.unreachable = unreachable
+
+
+def _worded(body: dict[str, Any], unwanted: frozenset[str]) -> dict[str, Any]:
+    """The request as an endpoint wants it that refuses these fields."""
+    worded = dict(body)
+    if "max_tokens" in unwanted and "max_tokens" in body:
+        worded["max_completion_tokens"] = worded.pop("max_tokens")
+    if "temperature" in unwanted and not body.get("temperature"):
+        worded.pop("temperature", None)
+    return worded
 
 
 def _reply(response: httpx.Response, asked: str, seconds: float, attempt: int) -> ChatReply:

@@ -15,15 +15,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from itertools import chain, islice
 from typing import Any
 
-from lladav_eval.adapters.chat_client import (
-    ChatClient,
-    ChatReply,
-    Endpoint,
-    PastDeadline,
-    Patience,
-    RequestRejected,
-    Stopped,
-)
+from lladav_eval.adapters.chat_client import ChatClient, ChatReply, Endpoint, PastDeadline, Patience, Stopped
 from lladav_eval.adapters.parts import content_of, media_of
 from lladav_eval.background import Background
 from lladav_eval.errors import SampleError, SettingError, past_time
@@ -56,7 +48,6 @@ class EndpointAnswerer:
         self.client = ChatClient(
             endpoint, patience=patience or Patience(timeout=600.0), connections=max(1, concurrency)
         )
-        self._length_field = "max_tokens"
 
     @property
     def name(self) -> str:
@@ -142,25 +133,16 @@ class EndpointAnswerer:
         return _generation(reply, question.params, shown)
 
     def _ask(self, content: Any, params: SamplingParams, stop: threading.Event, deadline: float | None) -> ChatReply:
-        """The reply; newer hosted models want the length under another name, and say so."""
         body: dict[str, Any] = {
             "messages": [{"role": "user", "content": content}],
             "temperature": params.temperature,
-            self._length_field: params.gen_length,
+            "max_tokens": params.gen_length,
         }
         if params.temperature:
             body["seed"] = params.seed
         if params.stop:
             body["stop"] = list(params.stop[:MOST_STOPS])
-        try:
-            return self.client.complete(body, stop, deadline=deadline)
-        except RequestRejected as error:
-            if self._length_field != "max_tokens" or "max_completion_tokens" not in str(error):
-                raise
-            body["max_completion_tokens"] = body.pop("max_tokens")
-            reply = self.client.complete(body, stop, deadline=deadline)
-            self._length_field = "max_completion_tokens"
-            return reply
+        return self.client.complete(body, stop, deadline=deadline)
 
 
 def _generation(reply: ChatReply, params: SamplingParams, media_seconds: float) -> Generation:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import logging
 import time
 from dataclasses import replace
@@ -178,6 +179,36 @@ def test_a_model_that_wants_the_other_length_name_gets_it() -> None:
             (True, False),
             (False, True),
             (False, True),
+        ]
+
+
+NO_TEMPERATURE = (
+    "Unsupported value: 'temperature' does not support 0.0 with this model. Only the default (1) value is supported."
+)
+
+
+def test_a_model_that_refuses_temperature_0_answers_at_its_own() -> None:
+    with serve((400, {}, json.dumps({"error": {"type": "x" * 300, "message": NO_TEMPERATURE}}))) as server:
+        answers = asked(server.url, [Request("a"), Request("b")], concurrency=1)
+        assert [answer.text for answer in answers] == ["Yes", "Yes"]
+        assert ["temperature" in request for request in server.requests] == [True, False, False]
+
+
+def test_a_temperature_that_was_asked_for_is_never_left_out() -> None:
+    with serve(*[(400, {}, NO_TEMPERATURE)] * 9) as server:
+        answer = asked(server.url, [Request("a")], SamplingParams(8, 8, 8, temperature=0.7))[0]
+        assert len(server.requests) == 1
+    assert "'temperature' does not support" in (answer.error or "")
+
+
+def test_what_did_not_help_is_not_remembered() -> None:
+    with serve(*[(400, {}, "'What temperature?' is too long for 'max_completion_tokens'")] * 2) as server:
+        answers = asked(server.url, [Request("a"), Request("b")], concurrency=1)
+        assert [answer.status for answer in answers] == ["failed", "ok"]
+        assert [sorted(request.keys() & {"temperature", "max_tokens"}) for request in server.requests] == [
+            ["max_tokens", "temperature"],
+            [],
+            ["max_tokens", "temperature"],
         ]
 
 

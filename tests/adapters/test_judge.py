@@ -258,6 +258,25 @@ def test_a_judge_that_rejects_the_first_request_of_all_is_wrong_usage(server: Se
         judge(server, tmp_path).ask("a")
 
 
+def test_a_judge_that_refuses_fields_is_asked_without_and_the_key_stays(server: Server, tmp_path: Path) -> None:
+    length = b"Unsupported parameter: 'max_tokens' is not supported. Use 'max_completion_tokens' instead."
+    temperature = b"Unsupported value: 'temperature' does not support 0 with this model."
+    server.script = [status(400, length), status(400, temperature)]
+    asked = judge(server, tmp_path, concurrency=1, max_tokens=7)
+    assert [reply.text for reply in asked.ask_all(["a", "b"])] == ["re: a", "re: b"]
+    fields = ("max_tokens", "max_completion_tokens", "temperature")
+    assert [tuple(body.get(field) for field in fields) for body in server.bodies] == [
+        (7, None, 0),
+        (None, 7, 0),
+        (None, 7, None),
+        (None, 7, None),
+    ]
+    fresh = judge(server, tmp_path, max_tokens=7)
+    assert fresh.is_stored("a")
+    assert [reply.text for reply in fresh.ask_all(["b", "c"])] == ["re: b", "re: c"]
+    assert (server.prompts[4:], server.bodies[4]["max_tokens"]) == (["c"], 7)
+
+
 def test_equal_prompts_at_the_same_time_share_one_reply(server: Server, tmp_path: Path) -> None:
     server.delay = 0.1
     asked = judge(server, tmp_path)
