@@ -30,7 +30,7 @@ PACKAGES = (
 _SECRETS = (
     (re.compile(r"(?<=://)[^/@\s]+@"), ""),
     (re.compile(r"(?i)\b(api[-_]?key|token|secret|password|access[-_]?key)=[^&,\s]+"), r"\1=REDACTED"),
-    (re.compile(r"\b(?:hf|sk|ghp|glpat)[-_][A-Za-z0-9_-]{8,}"), "REDACTED"),
+    (re.compile(r"\b(?:(?:hf|ghp)_[A-Za-z0-9]{30,}|(?:sk|glpat)-[A-Za-z0-9_-]{20,})"), "REDACTED"),
 )
 
 

@@ -22,8 +22,12 @@ SPEC = RunSpec(("lladav_a", "lladav_b"), "toy", limit=5, gen=(("stop", '["\\n"]'
         "https://host/v1?api_key=TOPSECRET99&x=1",
         "token=TOPSECRET99",
         "lmms:x,password=TOPSECRET99,y=2",
-        "hf_TOPSECRET99",
-        "sk-TOPSECRET99",
+        "hf_TOPSECRET99aBcDeFgHiJkLmNoPqRsTuVwX",
+        "ghp_TOPSECRET99aBcDeFgHiJkLmNoPqRsTuVwXyZ",
+        "sk-TOPSECRET99aBcDeFgHiJ",
+        "sk-proj-TOPSECRET99_aBcDeF-gHiJkLmNoP",
+        "glpat-TOPSECRET99-aBcDeFgH",
+        "DIR/hf_TOPSECRET99aBcDeFgHiJkLmNoPqRsTuVwX/x",
     ],
 )
 def test_secrets_are_removed(text: str) -> None:
@@ -33,7 +37,20 @@ def test_secrets_are_removed(text: str) -> None:
     assert "TOPSECRET99" not in command(RunSpec(("t",), text), Path("x"))
 
 
-@pytest.mark.parametrize("text", ["GSAI-ML/LLaDA-V", "a/b@main", "task-short_name", "https://host/v1?x=1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "GSAI-ML/LLaDA-V",
+        "a/b@main",
+        "task-short_name",
+        "https://host/v1?x=1",
+        "/data/hf_datasets",
+        "hf_checkpoint_of_the_second_of_three_runs",
+        "hf:hf-internal-testing/tiny-random-LlavaForConditionalGeneration",
+        "sk-learn-digits",
+        "ghp_results",
+    ],
+)
 def test_ordinary_names_stay_as_they_are(text: str) -> None:
     assert redact(text) == text
 
