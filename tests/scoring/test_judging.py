@@ -24,6 +24,12 @@ def test_which_families_have_a_judge() -> None:
     }
 
 
+def test_the_judges_of_the_authors_evaluation() -> None:
+    assert judge_of("mathvista").model == "gpt-4o"
+    assert judge_of("mathverse").model == "gpt-4o"
+    assert judge_of("mmbench").model == "gpt-3.5-turbo-0613"
+
+
 def test_mathvista_asks_once_and_only_where_needed() -> None:
     judge, row = judge_of("mathvista"), ROWS["mathvista"]
     assert judge.next_call(row, "14", ()) is None
@@ -52,7 +58,7 @@ def test_mathverse_extracts_then_compares_until_it_is_0_or_1() -> None:
     second = judge.next_call(row, response, ("Extracted Answer: 3",))
     assert second is not None
     assert second.purpose == "match"
-    assert second.prompt.endswith("[Standard Answer]: 2\\sqrt{3}\n[Model_answer] : 3\nJudgement: ")
+    assert second.prompt.endswith("[Standard Answer]: 2\\sqrt{3}\n[Model_answer] : 3\nJudgement:")
     assert judge.next_call(row, response, ("3", "hm")) is not None
     assert judge.next_call(row, response, ("3", "hm", "Judgement: 1")) is None
     assert judge.score(row, response, ("3", "hm", "1"), 0).value == 1

@@ -37,7 +37,7 @@ def next_call(row: Row, prediction: str, replies: Sequence[str]) -> JudgeCall | 
     prompt = prompt_template("mathverse_match").format(
         question=text_of(row, "question"), gt=text_of(row, "answer"), extraction=_extraction(replies)
     )
-    return JudgeCall("match", prompt + " ", 8)
+    return JudgeCall("match", prompt, 8)
 
 
 def _extraction(replies: Sequence[str]) -> str:

@@ -178,6 +178,6 @@ SCORERS = {
         {"official": "accuracy", "strict": "accuracy"},
         optional=("query",),
         identity="pid",
-        judge=Judge("gpt-4o-mini", next_call, score_judged, takes_extractions=True),
+        judge=Judge("gpt-4o", next_call, score_judged, takes_extractions=True),
     )
 }
