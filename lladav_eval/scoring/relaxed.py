@@ -10,7 +10,7 @@ import re
 from lladav_eval.scoring.extract import clean, final_text, fold
 
 TOLERANCE = 0.05
-_NUMBER = re.compile(r"[-+]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)\.?\d*|\.\d+)(?:[eE][-+]?\d+)?\s*%?", re.ASCII)
+_NUMBER = re.compile(r"[-+]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?\s*%?", re.ASCII)
 
 
 def extract_value(text: str) -> str | None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
+from example_rows import ROWS
 
 from lladav_eval.scoring.families.mathvista import answer_rule, normalise, settled
 from lladav_eval.scoring.registry import get_scorer
 from lladav_eval.scoring.relaxed import to_number
+from lladav_eval.scoring.rows import Protocol
 
 
 @pytest.mark.parametrize(
@@ -115,3 +119,13 @@ def test_what_needs_no_judge(row: dict[str, object], text: str, done: bool) -> N
 @pytest.mark.parametrize("text", ["e5", "1,23", "--5", "5%%", "²", "1_0", "0x10", "", "%"])
 def test_no_number(text: str) -> None:
     assert to_number(text) is None
+
+
+@pytest.mark.parametrize("protocol", ["official", "strict"])
+@pytest.mark.parametrize("family", ["chartqa", "mathvista", "mmmu"])
+@pytest.mark.parametrize("text", ["1" * 60_000 + " x", "0" * 60_000 + ",", "1." + "1" * 60_000 + "e", ".1" * 30_000])
+def test_long_numbers_take_no_time(family: str, protocol: Protocol, text: str) -> None:
+    row = ROWS[family] | ({"question_type": "open"} if family == "mmmu" else {})
+    begin = time.process_time()
+    get_scorer(family).score(row, text, protocol, 0)
+    assert time.process_time() - begin < 2

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+import re
 
-from lladav_eval.scoring.families.mmmu import normalise, open_match, parse_open
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lladav_eval.scoring.families.mmmu import _NUMBERS, normalise, open_match, parse_open
 from lladav_eval.scoring.registry import get_scorer
 
 
@@ -49,3 +53,16 @@ def test_pieces() -> None:
     assert set(parse_open("So the result is 3.5. Thus x = 4")) >= {4.0, "4"} or 4.0 in parse_open("Thus x = 4")
     assert open_match([3.0], ["3"])
     assert not open_match(["3"], ["3"])
+
+
+SCRIPT_S_NUMBERS = (
+    r"-?\b\d{1,3}(?:,\d{3})+\b",
+    r"-?\d+(?:\.\d+)?[eE][+-]?\d+",
+    r"-?(?:\d+\.\d+|\.\d+|\d+\b)(?![eE][+-]?\d+)(?![,\d])",
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(text=st.text(alphabet="1203.,eE-+x _٣", max_size=24))
+def test_numbers_are_found_where_the_script_finds_them(text: str) -> None:
+    assert [pattern.findall(text) for pattern in _NUMBERS] == [re.findall(each, text) for each in SCRIPT_S_NUMBERS]

@@ -41,9 +41,10 @@ _SENTENCE_END = re.compile(r"\.\s(?=[A-Z])|\n")
 _KEYS = ("could be ", "so ", "is ", "thus ", "therefore ", "final ", "answer ", "result ")
 _NUMBERS = (
     re.compile(r"-?\b\d{1,3}(?:,\d{3})+\b"),
-    re.compile(r"-?\d+(?:\.\d+)?[eE][+-]?\d+"),
-    re.compile(r"-?(?:\d+\.\d+|\.\d+|\d+\b)(?![eE][+-]?\d+)(?![,\d])"),
+    re.compile(r"-?(?<!\d)\d+(?:\.\d+)?[eE][+-]?\d+"),
+    re.compile(r"-?(?:(?<!\d)\d+(?:\.\d+|\b)|\.\d+)(?![eE][+-]?\d+)(?![,\d])"),
 )
+"""The script's, which tries every digit of a long row as a start. They find the same from its first digit only."""
 
 
 def parse_letter(text: str, options: Mapping[str, str], loose: bool = False) -> str | None:
