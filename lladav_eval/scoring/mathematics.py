@@ -17,23 +17,45 @@ MAX_NAME = 12
 MAX_GROWTH = 256
 """Limit on the product of all exponents of an expression; ``exp`` and a variable exponent count as 64 and 16."""
 _TOLERANCE = 1e-9
+_UNITS = {
+    "mm": "millimet(?:re|er)s?",
+    "cm": "centimet(?:re|er)s?",
+    "dm": "decimet(?:re|er)s?",
+    "km": "kilomet(?:re|er)s?",
+    "m": "met(?:re|er)s?",
+    "in": "inch(?:es)?",
+    "ft": "foot|feet",
+    "yd": "yards?",
+    "mi": "miles?",
+    "kg": "kilograms?",
+    "g": "grams?",
+    "h": "hours?",
+    "min": "minutes?",
+    "s": "seconds?",
+    "unit": "units",
+}
+"""Units, and how they are spelt out."""
+_SPELT = [(unit, re.compile(f"{unit}|{words}", re.IGNORECASE)) for unit, words in _UNITS.items()]
 _UNIT = re.compile(
-    r"(?<=[\d)}°π])\s*(?:\\?[%°$]|\^?\\circ|degrees?|(?:\\(?:text|mathrm)\s*\{)?\s*(?:square |sq\.? |cubic )?"
-    r"(?:mm|cm|dm|km|m|in|ft|yd|mi|inch(?:es)?|f(?:oo|ee)t|met(?:re|er)s?|miles?|yards?|units?|kg|g|s|h|hours?|minutes?"
-    r"|seconds?)(?:\^?\{?[23]\}?|²|³)?\s*\}?)\s*$",
+    r"(?<=[\d)}°π])\s*(?:\\?(?P<sign>[%°])|\\circ|degrees?|(?:\\(?:text|mathrm)\s*\{)?\s*"
+    rf"(?:(?P<square>square |sq\.? )|(?P<cubic>cubic ))?(?P<name>{'|'.join(spelt.pattern for _, spelt in _SPELT)})"
+    r"\}?(?:\^?\{?(?P<power>[23])\}?)?\s*\}?)\s*$",
     re.IGNORECASE,
 )
+_DEGREES = re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![a-zA-Z]))")
+_RAISED = str.maketrans({"²": "^{2}", "³": "^{3}"})
+_THOUSANDS = re.compile(r"(?<=\d)(?:,|\\,|\{,\})(?=\d{3}(?!\d))")
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>\d+\.?\d*|\.\d+)|(?P<command>\\[a-zA-Z]+|sqrt|sin|cos|tan|log|ln|exp|pi)"
-    r"|(?P<letter>[a-zA-Zα-ωΑ-Ω√])|(?P<sign>\*\*|[-+*/^(){}\[\]×·÷!|_²³°]))"
+    r"|(?P<letter>[a-zA-Zα-ωΑ-Ω√])|(?P<sign>\*\*|[-+*/^(){}\[\]×·÷!|_°]))"
 )
 _FUNCTIONS = {"sin": "sin", "cos": "cos", "tan": "tan", "log": "log", "ln": "log", "exp": "exp", "sqrt": "sqrt"}
 _FRACTIONS = frozenset(("\\frac", "\\dfrac", "\\tfrac"))
 _PRODUCT = frozenset(("*", "×", "·", "\\times", "\\cdot"))
 _QUOTIENT = frozenset(("/", "÷", "\\div"))
-_SILENT = re.compile(r"\\(?:left|right|displaystyle|,|;|!|:| )|\\[()\[\]]|\$|~")
-
-
+_SILENT = re.compile(r"\\(?:left|right|displaystyle|,|;|!|:| )|\\[()\[\]]|\\?\$|~")
+_APART = re.compile(r"(?<!\d) +| +(?!\d)")
+"""Spaces that say nothing. One between digits does: 1 1/2 is not 11/2."""
 _SEVERAL = re.compile(r"(?<![a-z\\])(?:or|and)(?![a-z])", re.IGNORECASE)
 """``x = 5 or x = 6`` is no single answer."""
 
@@ -68,7 +90,7 @@ def math_equal(answer: str, gold: str) -> bool:
     first, second = _plain(answer), _plain(gold)
     if not first or not second or max(len(first), len(second)) > MAX_LENGTH:
         return False
-    if "".join(first.split()).casefold() == "".join(second.split()).casefold():
+    if _APART.sub("", first).casefold() == _APART.sub("", second).casefold():
         return True
     first_parts, second_parts = _parts(first), _parts(second)
     if len(first_parts) != len(second_parts):
@@ -84,9 +106,8 @@ def math_equal(answer: str, gold: str) -> bool:
 
 def _plain(text: str) -> str:
     """Folded text without layout commands, thousands commas and a final full stop."""
-    text = _SILENT.sub(" ", fold(text)).replace("−", "-")
-    text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
-    return clean(text).removesuffix(".").strip()
+    text = _DEGREES.sub("°", _THOUSANDS.sub("", fold(text).translate(_RAISED)))
+    return clean(_SILENT.sub(" ", text)).removesuffix(".").strip()
 
 
 def _brackets(text: str) -> tuple[str, str]:
@@ -121,8 +142,12 @@ def _unit(text: str) -> tuple[str, str]:
     match = _UNIT.search(text)
     if match is None:
         return text, ""
-    unit = re.sub(r"\\(?:text|mathrm)|[{}^\\\s]", "", match.group()).casefold()
-    return text[: match.start()], "°" if unit in ("circ", "degree", "degrees") else unit
+    if match["name"] is None:
+        unit = match["sign"] or "°"
+    else:
+        power = match["power"] or ("2" if match["square"] else "3" if match["cubic"] else "")
+        unit = next(unit for unit, spelt in _SPELT if spelt.fullmatch(match["name"])) + power
+    return text[: match.start()], unit
 
 
 def _same_value(first: str, second: str) -> bool:
@@ -261,11 +286,10 @@ class _Reader:
 
     def _power(self) -> Any:
         base = self._atom()
-        while self._peek() in ("^", "**", "²", "³", "°"):
-            token = self._take()
-            if token == "°":
+        while self._peek() in ("^", "**", "°"):
+            if self._take() == "°":
                 continue
-            exponent = self._sympy.Integer("²³".index(token) + 2) if token in "²³" else self._exponent()
+            exponent = self._exponent()
             self._grow(float(abs(exponent.evalf(10))) if exponent.is_number else 16)
             base = base**exponent
         return base
@@ -274,9 +298,6 @@ class _Reader:
         if self._peek() == "-":
             self._take()
             return -self._atom()
-        if self._peek() == "\\circ":
-            self._take()
-            return self._sympy.Integer(1)
         return self._atom()
 
     def _atom(self) -> Any:
@@ -293,6 +314,9 @@ class _Reader:
             root = self._sympy.Integer(2)
             if token == "\\sqrt" and self._peek() == "[":
                 root = self._atom()
+                # The root by a small fraction would be a huge power.
+                if not root.is_Integer or not 1 <= root <= MAX_GROWTH:
+                    raise _Unreadable
             return self._argument() ** (1 / root)
         if token in ("pi", "\\pi", "π"):
             return self._sympy.pi

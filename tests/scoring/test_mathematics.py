@@ -17,12 +17,19 @@ EQUAL = [
     ("(-2,1]", "(-2, 1]"), ("3, 5", "3,5"), ("\\sqrt[3]{8}", "2"), ("sin(30°)", "sin(30)"), ("2^{-1}", "1/2"),
     ("4²", "16"), ("2 1/2", "2.5"), ("2\\frac{1}{2}", "2.5"), ("-2 1/2", "-5/2"), ("2\\frac{\\sqrt{3}}{2}", "\\sqrt3"),
     ("2\\frac{x}{3}", "2x/3"), ("x^2\\frac{1}{2}", "x^2/2"), ("3\\cdot 10^2\\frac{1}{2}", "150"),
+    ("30^{\\circ}", "30°"), ("30^{\\circ}", "30"), ("sin(30^{\\circ})", "sin(30)"), ("12 cm²", "12 cm^2"),
+    ("12 square cm", "12\\text{ cm}^{2}"), ("3 meters", "3 m"), ("3 inches", "3 in"), ("5 Kilometers", "5 km"),
+    ("15 min", "15 minutes"), ("\\$4", "4"), ("1 1/2", "1.5"), ("x = 1 1/2", "1.5"), ("2 \\sqrt 3", "2\\sqrt3"),
+    ("12\\,000", "12{,}000"),
 ]  # fmt: skip
 DIFFERENT = [
     ("(-2,1]", "(-2,1)"), ("", ""), ("", "3"), ("3", "4"), ("x^2", "y^2"), ("5 cm", "5 m"), ("1/0", "2"), ("((((", "2"),
     ("9^9^9^9", "3"), ("(3,4)", "(4,3)"), ("3", "3,4"), ("null", "2"), ("2.83", "2√2"), ("exp(exp(exp(9)))", "1"),
     ("10!", "3"), ("2\\frac{1}{2}", "1"), ("3 4", "12"), ("x=5 or x=6", "6"), ("3 \\times 2 1/2", "6.5"),
     ("__import__('os')", "3"), ("x=3", "y=3"), ("3" * 300, "3"), ("log(0)", "1"),
+    ("1 1/2", "11/2"), ("2 1/3", "21/3"), ("3 4", "34"), ("x = 1 1/2", "11/2"), ("12 cm²", "12 cm³"),
+    ("12 cm", "12 cm²"), ("3 meters", "3 ft"), ("3 m", "3 min"), ("f \\circ g", "fg"), ("\\sqrt[0]{9}", "1"),
+    ("\\sqrt[x]{9}", "3"), ("\\sqrt[.5]{3}", "9"),
 ]  # fmt: skip
 
 
@@ -65,3 +72,10 @@ def test_no_text_crashes_or_hangs(text: str, gold: str) -> None:
     begin = time.monotonic()
     assert math_equal(text, gold) in (True, False)
     assert time.monotonic() - begin < 5
+
+
+@pytest.mark.parametrize("index", [".0000001", ".0000000000001", "1000000", "\\sqrt[.1]{9}"])
+def test_the_index_of_a_root_makes_no_huge_power(index: str) -> None:
+    begin = time.process_time()
+    assert not math_equal(f"\\sqrt[{index}]{{9}}", "5")
+    assert time.process_time() - begin < 5
