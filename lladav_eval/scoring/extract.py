@@ -23,12 +23,32 @@ _ANSWER_CUE = re.compile(
     r"|:|=)\s*:?(?:[\s*_`]|\\[\[(]|\$\$)*",
     re.IGNORECASE,
 )
+_DENIAL = re.compile(
+    r"""(?:n't|\b(?:not|never|cannot|no\s+longer|none|neither|nor|either|unlikely|impossible|whether|if|(?:i|we)\s+doubt
+        |except|than|instead\s+of|(?:all|any|anything|everything)\s+but|rul(?:e|es|ed|ing)\s+out
+        |exclud(?:e|es|ed|ing)|eliminat(?:e|es|ed|ing)|reject(?:s|ed|ing)?))\b
+    (?:\s+(?:think|believe|suppose|expect|say|sure|certain|clear|likely|possible|seem|appear|look|like))?
+    (?:\s+that)?
+    (?:\s+(?:it|this|that|there|(?:the\s+)?(?:(?:correct|right|final|best)\s+)?(?:answer|option|choice))
+        (?:'s|\s+(?:is|are|was|can|could|would|might|should)))?
+    (?:\s+(?:to\s+)?be)?
+    (?:\s+(?:choose|pick|select|accept|go\s+(?:for|with)))?
+    (?:\s+(?:for|exactly|precisely|simply|just|really|actually|necessarily|equal\s+to))?
+    (?:\s+(?:in|among|(?:any\s+|one\s+|all\s+|both\s+)?of))?
+    (?:\s+(?:the|an?|any|both|either))?
+    (?:\s+(?:(?:correct|right|final|best|given|listed)\s+)?(?:answer|option|choice|letter|number|value)s?)?
+    [^\w.,;!?]*$""",
+    re.IGNORECASE | re.VERBOSE,
+)
+"""A denial, and behind it only words that lead to what is denied: ``unlikely to be``, ``n't think the answer is``."""
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
 MAX_LENGTH = 200
 """Longer texts are no final answers."""
 _NEAR = len("*the final ")
 """How far before a cue a lone * or _ that opens emphasis is looked for."""
 _EMPHASIS = ("**", "__", "`", "*", "_")
+_REACH = 60
+"""How far before an answer its denial is looked for."""
 _WRAPPERS = (*_EMPHASIS, '"', "'")
 
 
@@ -68,14 +88,16 @@ def _unwrapped(text: str) -> str:
 def stated_answer(text: str) -> str | None:
     """The first line behind the last "answer is" or "answer:" of the text, cleaned; None if there is no such cue.
 
+    "I don't think the answer is" states nothing.
+
     >>> stated_answer("Seven and eight make 15.\\n\\n**The answer is: B**\\n\\nI hope this helps.")
     'B'
     """
     text = _unwrapped(fold(text).strip())
-    cues = list(_ANSWER_CUE.finditer(text))
-    if not cues:
+    cues = reversed(list(_ANSWER_CUE.finditer(text)))
+    cue = next((cue for cue in cues if not is_denied(text, cue.start() + len(cue.group().rstrip()))), None)
+    if cue is None:
         return None
-    cue = cues[-1]
     line = text[cue.end() :].split("\n", 1)[0]
     begins = text.rfind("\n", 0, cue.start()) + 1
     before, near = text[begins : cue.end()], text[max(begins, cue.start() - _NEAR) : cue.end()]
@@ -87,15 +109,35 @@ def stated_answer(text: str) -> str | None:
     return clean(line)
 
 
-def last_boxed(text: str) -> str | None:
-    """The content of the last \\boxed{...} whose braces close."""
+def is_denied(text: str, place: int) -> bool:
+    """Whether what begins at ``place`` is denied by the words before it, in the same line.
+
+    >>> is_denied("The answer is unlikely to be (B)", 29), is_denied("It is not. So (B)", 14)
+    (True, False)
+    """
+    return _DENIAL.search(text[max(0, place - _REACH) : place].rpartition("\n")[2]) is not None
+
+
+def boxed(text: str) -> list[str]:
+    """What stands in the last \\boxed{...} whose braces close, and in those before it in its line; the last first."""
+    found: list[str] = []
+    begins = len(text)
     for match in reversed(list(_BOXED.finditer(text))[-8:]):
+        if found and "\n" in text[match.end() : begins]:
+            break
         depth = 1
         for place in range(match.end(), min(len(text), match.end() + 2 * MAX_LENGTH)):
             depth += {"{": 1, "}": -1}.get(text[place], 0)
             if not depth:
-                return text[match.end() : place]
-    return None
+                found.append(text[match.end() : place])
+                begins = match.start()
+                break
+    return found
+
+
+def last_boxed(text: str) -> str | None:
+    """The content of the last \\boxed{...} whose braces close."""
+    return next(iter(boxed(text)), None)
 
 
 def final_text(text: str) -> str:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import re
 
-from lladav_eval.scoring.extract import clean, stated_answer
+from lladav_eval.scoring.extract import clean, is_denied, stated_answer
 
-_FIRST = re.compile(r"\W*(yes|no)\b(?!\s*(?:/|\bor\b)\s*(?:yes|no)\b)", re.IGNORECASE)
-_ANYWHERE = re.compile(r"(?<!\bnot )(?<!\bnot a )\b(yes|no)\b", re.IGNORECASE)
+_SAID = re.compile(
+    # "No idea" says nothing.
+    r"\b(yes|no(?!\s+(?:longer|idea|clue|answer|comment|opinion|information|doubt|way\s+(?:to|of))\b))\b"
+    # "Yes and no" neither; "Yes, and no dog" does.
+    r"(?:\s*,?\s*(?:[/&]|\bor\b|\band\b(?=\s+(?:yes|no)\b(?!\s+\w)))\s*(?:(?:maybe|perhaps|rather)\s+)?(yes|no)\b)?",
+    re.IGNORECASE,
+)
+_MARKS = re.compile(r"^\W+")
 
 
 def extract_yes_no(text: str) -> str | None:
@@ -19,9 +25,13 @@ def extract_yes_no(text: str) -> str | None:
     True
     """
     whole = clean(text)
-    for candidate in (stated_answer(text), whole):
-        first = _FIRST.match(candidate or "")
-        if first:
-            return first.group(1).lower()
-    distinct = {word.lower() for word in _ANYWHERE.findall(whole)}
+    for candidate in (stated_answer(text) or "", whole):
+        first = _SAID.match(_MARKS.sub("", candidate))
+        if first and len(_words(first)) == 1:
+            return _words(first).pop()
+    distinct = {word for said in _SAID.finditer(whole) if not is_denied(whole, said.start()) for word in _words(said)}
     return distinct.pop() if len(distinct) == 1 else None
+
+
+def _words(said: re.Match[str]) -> set[str]:
+    return {word.lower() for word in said.groups() if word}
