@@ -12,7 +12,7 @@ import hashlib
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, count, groupby, islice
@@ -20,11 +20,13 @@ from pathlib import Path
 
 import torch
 
+from lladav_eval.background import Background
 from lladav_eval.batching import answer_in_halves, peak_memory, watch_memory
 from lladav_eval.continuous import Batch, Done, Holds, Job, too_long
 from lladav_eval.errors import SampleError, SettingError
 from lladav_eval.model.checkpoint import checkpoint_hash
 from lladav_eval.model.config import ModelConfig
+from lladav_eval.model.counts import tiled_image
 from lladav_eval.model.lladav import BoundPrompts, LladavModel
 from lladav_eval.model.memory import USABLE, PromptSize, batch_bytes, free_bytes
 from lladav_eval.processing.chat import ChatTokenizer
@@ -47,14 +49,16 @@ MOST_AT_ONCE = 128
 """Samples a batch is filled with at most, however much memory there is."""
 PREPARING_THREADS = 4
 """Threads that prepare media for a GPU; the CPU spares one."""
+MOST_BYTES = 768 << 20
+"""Memory that requests and prompts which wait for the model may take together; one may always wait."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A request and its prompt, or why it has none."""
+    """What the model needs of a request, whose own media are no longer held; or why it has no prompt."""
 
-    request: Request
     params: SamplingParams
+    tokens: SamplingTokens
     prompt: Prompt | None
     error: str | None = None
     media_seconds: float | None = None
@@ -125,8 +129,9 @@ class LladaV:
         follow each other with equal settings share batches, in which a new one takes the place of a finished one.
         ``batch_size`` None fills the device's memory. The rest is as in ``generate``.
         """
-        ahead = _Ahead(self, asked, 2 * (batch_size or DEFAULT_BATCH_SIZE))
-        with ahead:
+        threads = 1 if self.model.device.type == "cpu" else PREPARING_THREADS
+        with Background(threads) as pool:
+            ahead = self._ahead(iter(asked), pool, 2 * (batch_size or DEFAULT_BATCH_SIZE))
             for params, group in groupby(ahead, key=lambda item: item[1].params):
                 self._check(params)
                 items = (item for item in group)
@@ -168,14 +173,43 @@ class LladaV:
         if params.suffix and not self.tokenizer.encode(params.suffix):
             raise SettingError(f"suffix={params.suffix!r}: has no tokens")
 
+    def _ahead(
+        self, asked: Iterator[tuple[Request, SamplingParams]], pool: Background, depth: int
+    ) -> Iterator[tuple[int, Prepared]]:
+        """Requests made ready while the model works, up to ``depth`` ahead of what it has asked for."""
+        coming: deque[tuple[int, Future[Prepared]]] = deque()
+        waiting = 0
+        for index in count():
+            while len(coming) < depth and waiting < MOST_BYTES:
+                drawn = next(asked, None)
+                if drawn is None:
+                    break
+                size = self._waiting_bytes(drawn[0])
+                coming.append((size, pool.submit(self._prepare, *drawn)))
+                waiting += size
+            if not coming:
+                return
+            size, ready = coming.popleft()
+            waiting -= size
+            yield index, ready.result()
+
+    def _waiting_bytes(self, request: Request) -> int:
+        """Memory that a request takes at most before the model has it: its media, and the pixels made of them."""
+        media = request.media_bytes
+        tiles = len(request.images) if request.video is None else request.num_frames
+        if len(request.images) == 1 and media and not self.config.text_only:
+            tiles, _ = tiled_image(self.config, request.images[0].size)
+        return media + tiles * 3 * self.config.vision.image_size**2 * 4
+
     def _prepare(self, request: Request, params: SamplingParams) -> Prepared:
         """Decode media and render the prompt; runs beside the model."""
+        tokens = self._sampling_tokens(request, params)
         started = time.perf_counter()
         try:
             prompt = prepare(request, self.tokenizer, self.config)
         except SampleError as error:
-            return Prepared(request, params, None, str(error))
-        return Prepared(request, params, prompt, media_seconds=time.perf_counter() - started)
+            return Prepared(params, tokens, None, str(error))
+        return Prepared(params, tokens, prompt, media_seconds=time.perf_counter() - started)
 
     def _denoise(
         self,
@@ -195,9 +229,8 @@ class LladaV:
                     refused.append((index, Generation.failure(item.error or "no prompt could be made")))
                     continue
                 media_seconds[index] = item.media_seconds
-                tokens = self._sampling_tokens(item.request, params)
                 size = PromptSize.of(item.prompt, self.config)
-                yield Job(index, item.prompt, tokens, sample_seed(params.seed, item.prompt), size)
+                yield Job(index, item.prompt, item.tokens, sample_seed(params.seed, item.prompt), size)
 
         ready = jobs()
         first = next(ready, None)
@@ -263,8 +296,7 @@ class LladaV:
             if length + params.gen_length > self.config.max_length:
                 raise SampleError(too_long(length + params.gen_length, self.config.max_length))
         steps = _Steps(bound)
-        tokens = [self._sampling_tokens(item.request, params) for item in batch]
-        sampled = decode_greedy(steps, bound.token_ids, params, tokens)
+        sampled = decode_greedy(steps, bound.token_ids, params, [item.tokens for item in batch])
         ended = time.perf_counter()
         first_ended = steps.first_ended or ended
         return [
@@ -310,32 +342,6 @@ class LladaV:
             trace=result.trace,
             output_tokens=filled,
         )
-
-
-class _Ahead:
-    """Requests made ready by threads of their own while the model works, some ahead of what it has asked for."""
-
-    def __init__(self, model: LladaV, asked: Iterable[tuple[Request, SamplingParams]], depth: int) -> None:
-        self._model = model
-        self._asked = iter(asked)
-        self._depth = depth
-        threads = 1 if model.model.device.type == "cpu" else PREPARING_THREADS
-        self._pool = ThreadPoolExecutor(threads, "prepare")
-
-    def __enter__(self) -> _Ahead:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._pool.shutdown(cancel_futures=True)
-
-    def __iter__(self) -> Iterator[tuple[int, Prepared]]:
-        coming: deque[Future[Prepared]] = deque()
-        for index in count():
-            for request, params in islice(self._asked, self._depth - len(coming)):
-                coming.append(self._pool.submit(self._model._prepare, request, params))
-            if not coming:
-                return
-            yield index, coming.popleft().result()
 
 
 class _Steps:

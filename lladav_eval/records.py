@@ -58,6 +58,12 @@ class Request:
     num_frames: int = 32
     """Frames taken uniformly from the video."""
 
+    @property
+    def media_bytes(self) -> int:
+        """Memory that its images and frames take: Pillow stores most kinds of pixels in four bytes."""
+        frames = self.video if isinstance(self.video, tuple) else ()
+        return sum(4 * image.width * image.height for image in (*self.images, *frames))
+
 
 @dataclass(frozen=True)
 class SamplingParams:

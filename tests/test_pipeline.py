@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import weakref
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image
 from tiny_checkpoint import write_checkpoint
 
 import lladav_eval
-from lladav_eval import Generation, LladaV, Request, SamplingParams
+from lladav_eval import Generation, LladaV, Request, SamplingParams, pipeline
 from lladav_eval.errors import EnvironmentError_, SettingError
 from lladav_eval.model.lladav import BoundPrompts
 from lladav_eval.records import Query
@@ -68,6 +69,29 @@ def test_batch_size_and_order_never_change_an_answer(model: LladaV, params: Samp
         assert same(alone, model.generate(requests(), params, batch_size=batch_size))
     backwards = model.generate(requests()[::-1], params, batch_size=4)
     assert same(alone, backwards[::-1])
+
+
+def test_fewer_large_requests_are_made_ready_and_media_let_go_of(
+    model: LladaV, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures: list[weakref.ref[Image.Image]] = []
+
+    def asked() -> Iterator[tuple[Request, SamplingParams]]:
+        for seed in range(20):
+            image = picture(40, 40, seed)
+            pictures.append(weakref.ref(image))
+            yield Request("Which digit?", (image,)), PARAMS
+            del image
+
+    for most, drawn in ((1 << 30, 20), (1, 8)):
+        monkeypatch.setattr(pipeline, "MOST_BYTES", most)
+        pictures.clear()
+        stream = model.stream(asked(), batch_size=8)
+        first = next(stream)  # eight are under way, and up to sixteen wait
+        assert len(pictures) == drawn
+        if most == 1:
+            assert sum(image() is not None for image in pictures) <= 1
+        assert sum(len(finished) for finished in (first, *stream)) == 20
 
 
 def test_seed_changes_sampled_answers_and_nothing_else_does(model: LladaV) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias
 
 from lladav_eval.records import Answerer, Generation, Question
+
+MOST_BYTES = 256 << 20
+"""Memory for the decoded media of the questions that one model is given at once; a single one may take more."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,15 @@ class Item:
     prompt: str
     question: Question | None
     reason: str | None = None
+
+    @property
+    def media_bytes(self) -> int:
+        """Memory that its decoded media take."""
+        return 0 if self.question is None else self.question.request.media_bytes
+
+    def without_question(self) -> Item:
+        """The same for whom nobody has to ask any more: it holds no media."""
+        return replace(self, question=None)
 
 
 Finished: TypeAlias = tuple[Item, Generation]
@@ -54,17 +66,19 @@ StartEngine: TypeAlias = Callable[[Callable[[], Answerer], int], AbstractContext
 """Makes an engine from what loads the model and the batch size; it stands until the context ends."""
 
 
-def batches(items: Iterator[Item], size: Callable[[], int]) -> Iterator[list[Item]]:
-    """Up to ``size()`` items of one task at a time, in order."""
+def batches(items: Iterator[Item], size: Callable[[], int], most_bytes: int) -> Iterator[list[Item]]:
+    """Up to ``size()`` items of one task at a time, in order; fewer once their media take ``most_bytes``."""
     batch: list[Item] = []
+    taken = 0
     for item in items:
         if batch and batch[0].task != item.task:
             yield batch
-            batch = []
+            batch, taken = [], 0
         batch.append(item)
-        if len(batch) >= size():
+        taken += item.media_bytes
+        if len(batch) >= size() or taken >= most_bytes:
             yield batch
-            batch = []
+            batch, taken = [], 0
     if batch:
         yield batch
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from operator import length_hint
 from typing import Any, Protocol
 
-from lladav_eval.engine.base import Finished, Item, batches, unanswerable
+from lladav_eval.engine.base import MOST_BYTES, Finished, Item, batches, unanswerable
 from lladav_eval.engine.worker import Facts, Part
 from lladav_eval.errors import EnvironmentError_
 from lladav_eval.records import Generation, Question
@@ -107,7 +107,7 @@ class _Batch:
 
     def take(self, part: Part) -> list[Finished]:
         """Join answers with their items. Raises KeyError for an answer that nobody waits for."""
-        return [(self.left.pop(position), generation) for position, generation in part]
+        return [(self.left.pop(position).without_question(), generation) for position, generation in part]
 
     def after_death(self, reason: str) -> Iterator[_Batch]:
         """What becomes of the items without an answer."""
@@ -155,7 +155,7 @@ class CrewEngine(AbstractContextManager["CrewEngine"]):
         return None if worker is None or load[worker] >= most else worker
 
     def answer(self, items: Iterator[Item]) -> Generator[list[Finished], None, None]:
-        fresh = batches(items, lambda: self._size(length_hint(items, 1 << 30)))
+        fresh = batches(items, lambda: self._size(length_hint(items, 1 << 30)), MOST_BYTES // BATCHES_EACH)
         again: deque[_Batch] = deque()
         asked: dict[int, deque[_Batch]] = {}
         done: list[list[Finished]] = []

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, Protocol, cast
 
-from lladav_eval.engine.base import Finished, Item, batches, join, unanswerable
+from lladav_eval.engine.base import MOST_BYTES, Finished, Item, batches, join, unanswerable
 from lladav_eval.records import Answerer, Generation, Question
 
 
@@ -48,7 +48,7 @@ class LocalEngine:
         return self._answer_batches(items)
 
     def _answer_batches(self, items: Iterator[Item]) -> Generator[list[Finished], None, None]:
-        for batch in batches(items, lambda: self._batch_size):
+        for batch in batches(items, lambda: self._batch_size, MOST_BYTES):
             questions = [item.question for item in batch if item.question is not None]
             yield join(batch, self._answerer.answer(questions) if questions else [], self.name)
 
@@ -64,7 +64,7 @@ def answer_stream(model: Streamer, items: Iterator[Item], name: str) -> Generato
             if item.question is None:
                 failed.append(item)
             else:
-                asked[position] = item
+                asked[position] = item.without_question()  # the media are the model's to keep
                 position += 1
                 yield item.question
 

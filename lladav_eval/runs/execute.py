@@ -204,7 +204,12 @@ class _Run:
         """Answer what the journal doesn't hold; the next questions are built beside the model."""
         bars: dict[str, TaskID] = {}
         with (
-            Ahead(self._missing(journal, progress, bars), self.depth, lambda: self.total - self.held.done) as items,
+            Ahead(
+                self._missing(journal, progress, bars),
+                self.depth,
+                lambda: self.total - self.held.done,
+                lambda item: item.media_bytes,
+            ) as items,
             contextlib.closing(self.engine.answer(items)) as groups,
         ):
             for group in groups:

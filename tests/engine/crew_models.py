@@ -91,6 +91,8 @@ def differs_by_process(folder: Path) -> Scripted:
 class Unpacked:
     """A picture that no other process can take in."""
 
+    width = height = 8
+
     def __reduce__(self) -> tuple[Callable[[], object], tuple[()]]:
         return refuses_to_unpack, ()
 

@@ -7,7 +7,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from crew_models import wait_for
 
+from lladav_eval.engine import ahead
 from lladav_eval.engine.ahead import Ahead
 
 
@@ -27,11 +29,21 @@ def test_items_are_made_while_the_reader_works_but_never_far_ahead() -> None:
     made: list[int] = []
     with Ahead(made_by(50, made), 3) as items:
         assert next(items) == 0
-        deadline = time.monotonic() + 20
-        while len(made) < 5 and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_for(lambda: len(made) >= 5)
         time.sleep(0.2)
         assert len(made) == 5  # one read, three waiting, one in the maker's hands
+
+
+def test_fewer_large_items_wait_but_always_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ahead, "MOST_BYTES", 250)
+    sizes = [100, 100, 100, 100, 9999, 1, 1]
+    made: list[int] = []
+    with Ahead(made_by(len(sizes), made), 64, size=lambda number: sizes[number]) as items:
+        assert next(items) == 0
+        wait_for(lambda: len(made) >= 4)
+        time.sleep(0.2)
+        assert len(made) == 4  # one read, two waiting, one in the maker's hands
+        assert list(items) == [1, 2, 3, 4, 5, 6]
 
 
 @pytest.mark.parametrize("error", [ValueError("row 2"), KeyboardInterrupt()])

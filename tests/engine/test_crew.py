@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 
+import pytest
 from crew_models import items
 
 from lladav_eval.engine.ahead import Ahead
@@ -89,6 +90,14 @@ def test_batches_get_smaller_towards_the_end_where_the_number_of_items_is_known(
     assert sizes[-2:] != [32, 32]
     assert max(sizes[-3:]) <= 8
     assert sizes == sorted(sizes, reverse=True)
+
+
+def test_batches_of_large_media_are_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lladav_eval.engine.crew.MOST_BYTES", 2 * 500)  # a picture has 256
+    crew = Dealt()
+    given, _ = deal(crew, iter(items(9)), 4)
+    assert sorted(given) == list(range(9))
+    assert [len(batch) for batch in crew.asked] == [2, 2, 2, 2, 1]
 
 
 def test_what_lay_behind_a_dead_workers_batch_is_asked_again_as_it_was() -> None:

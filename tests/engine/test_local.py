@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
+from PIL import Image
 
+from lladav_eval.engine import local
 from lladav_eval.engine.base import Item
 from lladav_eval.engine.local import LocalEngine
 from lladav_eval.records import Generation, Question, Request, SamplingParams
@@ -102,6 +105,40 @@ def test_answers_that_are_missing_are_an_error() -> None:
 
     with pytest.raises(RuntimeError, match="upper gave 0 answers to 1 questions"):
         run(Short())
+
+
+def with_picture(number: int) -> Item:
+    """8 x 8 pixels: 256 bytes."""
+    request = Request(f"a {number}", (Image.new("RGB", (8, 8)),))
+    return Item("a", number, "key", "", Question("a", number, request, PARAMS))
+
+
+def test_batches_of_large_media_are_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "MOST_BYTES", 500)
+    model = Upper()
+    with LocalEngine(lambda: model, 8) as engine:
+        list(engine.answer(with_picture(number) for number in range(5)))
+    assert model.batches == [[0, 1], [2, 3], [4]]
+
+
+def test_media_of_a_stream_are_the_models_alone() -> None:
+    pictures: list[weakref.ref[Image.Image]] = []
+
+    def items() -> Iterator[Item]:
+        for number in range(9):
+            item = with_picture(number)
+            assert item.question is not None
+            pictures.append(weakref.ref(item.question.request.images[0]))
+            yield item
+
+    class Forgetful(Upper):
+        def stream(self, questions: Iterator[Question]) -> Iterator[list[tuple[int, Generation]]]:
+            count = sum(1 for _ in questions)
+            assert sum(picture() is not None for picture in pictures) == 0
+            yield [(position, Generation("")) for position in range(count)]
+
+    with LocalEngine(lambda: Forgetful(), 8) as engine:
+        assert [len(group) for group in engine.answer(items())] == [9]
 
 
 def test_a_batch_is_answered_without_waiting_for_the_next_one() -> None:

@@ -27,7 +27,7 @@ LAW: dict[str, set[str]] = {
     "batching": {"records", "errors"},
     "processing": {"records", "errors", "media", "model.config"},
     "continuous": {"records", "errors", "batching", "model", "sampling"},
-    "pipeline": {"records", "errors", "batching", "continuous", "model", "sampling", "processing"},
+    "pipeline": {"records", "errors", "background", "batching", "continuous", "model", "sampling", "processing"},
     "loading": {"errors", "pipeline", "model", "processing"},
     "adapters": {
         "records",

@@ -99,7 +99,7 @@ def answer(model: LladaV, prepared: list[Prepared], params: SamplingParams) -> N
         Job(
             index,
             item.prompt,
-            model._sampling_tokens(item.request, params),
+            item.tokens,
             0,
             PromptSize.of(item.prompt, model.config),
         )
