@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -92,6 +94,27 @@ def test_fewer_large_requests_are_made_ready_and_media_let_go_of(
         if most == 1:
             assert sum(image() is not None for image in pictures) <= 1
         assert sum(len(finished) for finished in (first, *stream)) == 20
+
+
+def test_leaving_early_waits_for_no_media(model: LladaV, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, free, ended = threading.Event(), threading.Event(), threading.Event()
+    real = pipeline.prepare
+
+    def slow(request: Request, *rest: Any) -> Any:
+        if request.text == "slow":
+            begun.set()
+            free.wait(20)
+            ended.set()
+        return real(request, *rest)
+
+    monkeypatch.setattr(pipeline, "prepare", slow)
+    asked = ((request, PARAMS) for request in (Request("List each digit"), Request("slow")))
+    stream = model.stream(asked, batch_size=1)
+    next(stream)
+    begun.wait()
+    stream.close()  # as Ctrl-C does
+    assert not ended.is_set()
+    free.set()
 
 
 def test_seed_changes_sampled_answers_and_nothing_else_does(model: LladaV) -> None:

@@ -49,7 +49,7 @@ class Ahead(Generic[T]):
                 if not self._put(item):
                     return
         except BaseException as error:
-            self._error = error
+            self._error = None if self._ended else error
         with self._changed:
             self._ended = True
             self._changed.notify()
@@ -92,17 +92,17 @@ class Ahead(Generic[T]):
             raise error
         raise StopIteration
 
-    def close(self) -> None:
+    def close(self, wait: bool = True) -> None:
         """Stop after the item being made now; nothing is left to read."""
         with self._changed:
             self._ended = True
             self._waiting.clear()
             self._changed.notify_all()
-        self._thread.join()
-        self._error = None
+        if wait:
+            self._thread.join()
 
     def __enter__(self) -> Ahead[T]:
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
+        self.close(wait=kind is None or issubclass(kind, Exception))  # after Ctrl-C nobody waits

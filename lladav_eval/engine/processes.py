@@ -15,6 +15,8 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
+import psutil
+
 from lladav_eval.engine.crew import Answered, CrewEngine, Lost, check_same
 from lladav_eval.engine.worker import Facts, Fault, Worker, use_threads
 from lladav_eval.errors import EnvironmentError_, EvalError
@@ -139,6 +141,7 @@ class Processes:
 
     def close(self) -> None:
         for one in self._crew:
+            _end_children(one.process)
             one.process.terminate()
         for one in self._crew:
             one.process.join(PATIENCE)
@@ -146,6 +149,13 @@ class Processes:
                 one.process.kill()
                 one.process.join()
             one.connection.close()
+
+
+def _end_children(worker: SpawnProcess) -> None:
+    """What a worker started, such as the decoder of videos, doesn't notice its end while it hangs."""
+    with contextlib.suppress(psutil.Error):
+        for child in psutil.Process(worker.pid).children(recursive=True):
+            child.kill()
 
 
 def _how(exitcode: int | None) -> str:

@@ -12,8 +12,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import struct
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -208,8 +210,17 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
         replies.flush()
 
 
+def _end_with_parent() -> None:
+    """End at once when nobody can ask any more, in the middle of a video too."""
+    gone = select.poll()
+    gone.register(sys.stdin.fileno(), 0)  # only that the other end is closed
+    gone.poll()
+    os._exit(0)
+
+
 def main() -> None:
     """Serve the process that started this one; what libraries print goes nowhere."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     replies = os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for handle in (1, 2):

@@ -58,9 +58,13 @@ class VideoReader:
                 raise
 
     def close(self) -> None:
-        """End the process."""
-        with self._lock:
+        """End the process, in the middle of a video too: at the end of this one, nobody waits for a decoder."""
+        process = self._process
+        if process is not None and self._owner == os.getpid():
+            process.kill()
+        if self._lock.acquire(blocking=False):  # or else whoever reads finds out
             self._end()
+            self._lock.release()
 
     def _running(self) -> subprocess.Popen[bytes]:
         """The process; a new one after a fork, whose child must not use its parent's."""
@@ -73,7 +77,7 @@ class VideoReader:
                 stdout=subprocess.PIPE,
                 bufsize=0,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-                start_new_session=True,  # Ctrl-C is for this process; the other ends with its standard input
+                start_new_session=True,  # Ctrl-C is for this process; the other ends when this one does
             )
             self._owner = os.getpid()
             with contextlib.suppress(AttributeError, OSError):  # larger pipes are faster, where the system has them

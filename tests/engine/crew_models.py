@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -86,6 +88,14 @@ def dies_while_loading() -> Scripted:
 
 def differs_by_process(folder: Path) -> Scripted:
     return Scripted(folder, fingerprint=f"weights of {os.getpid()}")
+
+
+def with_stopped_child(folder: Path) -> Scripted:
+    """A model that has a process of its own, which hangs."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    child.send_signal(signal.SIGSTOP)
+    note(folder / "children", str(child.pid))
+    return Scripted(folder)
 
 
 class Unpacked:

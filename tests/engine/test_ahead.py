@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -67,6 +68,22 @@ def test_leaving_early_ends_the_thread() -> None:
     assert threading.active_count() == before
     assert len(made) <= 5
     assert list(items) == []
+
+
+def test_after_an_interrupt_nobody_waits_for_an_item() -> None:
+    begun, free = threading.Event(), threading.Event()
+
+    def slow() -> Iterator[int]:
+        begun.set()
+        free.wait(20)
+        yield from ()
+
+    with contextlib.suppress(KeyboardInterrupt), Ahead(slow(), 2) as items:
+        begun.wait()
+        raise KeyboardInterrupt
+    assert items._thread.is_alive()
+    free.set()
+    items.close()
 
 
 def test_closing_wakes_a_reader_in_another_thread() -> None:

@@ -145,6 +145,14 @@ def test_leaving_in_the_middle_ends_the_workers_at_once(tmp_path: Path) -> None:
     assert multiprocessing.active_children() == []
 
 
+def test_leaving_ends_what_a_worker_started(tmp_path: Path) -> None:
+    load = partial(crew_models.with_stopped_child, tmp_path)
+    with process_engine(load, 1, workers=1, one_gpu_each=False):
+        (pid,) = notes(tmp_path / "children")
+        assert alive(int(pid))
+    wait_for(lambda: not alive(int(pid)))
+
+
 def test_threads_and_gpus_are_shared_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     cpus = len(os.sched_getaffinity(0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import threading
@@ -89,6 +90,34 @@ def test_the_process_ends_with_the_one_that_started_it(tmp_path: Path, reader: V
     assert process.stdin is not None
     process.stdin.close()  # what the end of this process, however it comes, does
     assert process.wait(timeout=10) == 0
+
+
+def test_the_process_ends_in_the_middle_of_a_video_too(reader: VideoReader, endless: VideoClip) -> None:
+    process = reader._running()
+    assert process.stdin is not None
+    asked = {"clip": {"path": str(endless.path)}, "count": 1, "reader": "av"}
+    process.stdin.write(json.dumps(asked).encode() + b"\n")
+    process.stdin.close()
+    assert process.wait(timeout=10) == 0
+
+
+def test_closing_waits_for_no_video(reader: VideoReader, endless: VideoClip) -> None:
+    reasons = []
+
+    def read() -> None:
+        with pytest.raises(MediaError) as caught:
+            reader.read(endless, 1, "av")
+        reasons.append(str(caught.value))
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    while reader._process is None:
+        time.sleep(0.01)
+    process = reader._process
+    reader.close()
+    assert process.wait() == -signal.SIGKILL
+    thread.join()
+    assert "crashes the decoder" in reasons[0]  # it was ended before it had taken too long
 
 
 def test_a_forked_child_has_a_process_of_its_own(tmp_path: Path, reader: VideoReader) -> None:
