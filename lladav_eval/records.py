@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from lladav_eval.approximate import parse_cache, parse_early_commit, spelled_out
 from lladav_eval.errors import SettingError
@@ -57,6 +57,10 @@ class Request:
     """Appends `` /think`` or `` /no_think`` to questions with media, as the authors' evaluation does."""
     num_frames: int = 32
     """Frames taken uniformly from the video."""
+
+    def __post_init__(self) -> None:
+        if self.mode not in (None, *get_args(ThinkMode)):
+            raise SettingError(f"mode={self.mode!r}: choose one of {', '.join(get_args(ThinkMode))}, or None")
 
     @property
     def media_bytes(self) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from lladav_eval.errors import SettingError, UsageError
-from lladav_eval.records import SamplingParams
+from lladav_eval.records import Request, SamplingParams
 
 VALID = {"gen_length": 32, "block_length": 8, "steps": 16}
 
@@ -63,3 +63,8 @@ def test_one_stop_string_needs_no_tuple() -> None:
 def test_replacing_a_setting_checks_it_again() -> None:
     with pytest.raises(SettingError, match="steps=3"):
         dataclasses.replace(SamplingParams(**VALID), steps=3)
+
+
+def test_a_misspelt_mode_is_refused() -> None:
+    with pytest.raises(SettingError, match="mode='no-think': choose one of think, no_think, or None"):
+        Request("x", mode="no-think")  # type: ignore[arg-type]

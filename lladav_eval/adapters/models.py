@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lladav_eval.pipeline import LladaV
 
 AVAILABLE = {
-    "pocket": "embedded LLaDA-V of a few million parameters; runs anywhere, for trying out and for CI",
+    "pocket": "embedded LLaDA-V of 0.7 million parameters; runs anywhere, for trying out and for CI",
     "pocket-ar": "its autoregressive twin: same data, same size, causal attention",
     "DIR": "a local directory with a LLaDA-V checkpoint (config.json, *.safetensors, tokenizer.json)",
     "GSAI-ML/LLaDA-V": "the authors' 8B checkpoint, fetched from the hub (16.9 GB)",

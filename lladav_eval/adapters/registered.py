@@ -10,7 +10,6 @@ import hashlib
 import inspect
 import json
 import os
-import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
@@ -219,7 +218,7 @@ def _arguments(pairs: Sequence[str]) -> dict[str, Any]:
         name, equals, _ = pair.partition("=")
         if not name or not equals:
             raise UsageError(f"lmms: {pair!r} is not key=value; write lmms:NAME,key=value,key=value")
-        if re.split(r"[^a-z]+", name.lower())[-1] in _SECRET:  # api_key, hf_token; not max_new_tokens
+        if name.lower().endswith(_SECRET):  # api_key, apikey, hf_token; not max_new_tokens
             raise UsageError(f"lmms: {name} would end up in the run's files; give it by the environment instead")
     return dict(simple_parse_args_string(",".join(pairs)))
 

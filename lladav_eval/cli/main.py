@@ -83,7 +83,8 @@ def _unforeseen(error: Exception) -> int:
         if type(error).__name__ == "NoArgsIsHelpError":  # nothing was asked: its message is the help
             typer.echo(message(), err=True)
             return 2
-        return _say(f"{message().rstrip('.')}: see lladav-eval --help", 2)
+        context = getattr(error, "ctx", None)
+        return _say(f"{message().rstrip('.')}: see {context.command_path if context else 'lladav-eval'} --help", 2)
     return _say(f"{type(error).__name__}: {error} (unforeseen; lladav-eval --debug ... shows where)", 3)
 
 

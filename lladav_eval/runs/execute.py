@@ -93,10 +93,12 @@ def execute(
     Raises Interrupted and TooManyFailures (both resumable), and any EvalError of the parts.
     """
     allowed_failures(spec.max_failures, 1)
+    made = not directory.path.exists()
     directory.create()
     again = manifest.command(spec, directory.path, retry_failed)
-    with directory.lock(), _stop_signals() as stopped:
+    with _removed_unless_used(directory, made), directory.lock(), _stop_signals() as stopped:
         try:
+            _refuse_foreign(directory, spec)
             tasks = load_tasks(
                 spec.tasks, include_path, data_dir=None if spec.data is None else Path(spec.data), offline=spec.offline
             )
@@ -267,6 +269,32 @@ class _Run:
         }
         self.directory.write_json(self.directory.results, results)
         return results
+
+
+@contextlib.contextmanager
+def _removed_unless_used(directory: RunDirectory, made: bool) -> Iterator[None]:
+    """A command that is refused leaves no directory behind."""
+    try:
+        yield
+    except BaseException:
+        if made:
+            directory.remove_unused()
+        raise
+
+
+def _refuse_foreign(directory: RunDirectory, spec: RunSpec) -> None:
+    """Raises UsageError where a run would replace what no answers in the directory could make again."""
+    files = [path for path in (directory.samples, directory.results, directory.table) if path.exists()]
+    if not files or directory.journal.exists():
+        return
+    found = read_json(directory.manifest) if directory.manifest.exists() else None
+    if not isinstance(found, dict) or not isinstance(found.get("spec"), dict):
+        names = ", ".join(path.name for path in files)
+        raise UsageError(f"{directory.path} holds {names}, which no run wrote: choose another --out")
+    if other := manifest.differences(found, spec):
+        raise UsageError(
+            f"{directory.path} holds results of another run ({other}) without its answers: choose another --out"
+        )
 
 
 def _warn(console: Console | None, text: str) -> None:

@@ -29,6 +29,7 @@ PACKAGES = (
 
 _SECRETS = (
     (re.compile(r"(?<=://)[^/@\s]+@"), ""),
+    (re.compile(r"(?i)(\bhttps?://[^\s?#'\",]+)[?#][^\s'\",]*"), r"\1"),
     (re.compile(r"(?i)\b(api[-_]?key|token|secret|password|access[-_]?key)=[^&,\s]+"), r"\1=REDACTED"),
     (re.compile(r"\b(?:(?:hf|ghp)_[A-Za-z0-9]{30,}|(?:sk|glpat)-[A-Za-z0-9_-]{20,})"), "REDACTED"),
 )
@@ -40,7 +41,7 @@ _SHORTEST_SECRET = 8
 
 
 def redact(text: str) -> str:
-    """Remove user names and keys from addresses, ``key=`` values, well-known kinds of tokens, and every key that
+    """Remove user names and queries from addresses, ``key=`` values, well-known kinds of tokens, and every key that
     stands in the environment."""
     for name, value in os.environ.items():
         if len(value) >= _SHORTEST_SECRET and value in text and _SECRET_VARIABLE.search(name):

@@ -89,7 +89,7 @@ def plan_task(name: str, task: ConfigurableTask, spec: RunSpec) -> Plan:
     count = rows if spec.limit is None else min(spec.limit, rows)
     if count == 0:
         raise TaskError(f"the task {name} has no rows: the result would be empty")
-    metadata = _metadata(task)
+    metadata = metadata_of(task)
     scale = metadata.get("scale", "fraction")
     if scale not in get_args(Scale):
         raise TaskError(f"the task {name} has metadata scale {scale!r}: choose {' or '.join(get_args(Scale))}")
@@ -114,7 +114,7 @@ def _changed(kwargs: dict[str, Any] | None, used: GenerationSettings) -> dict[st
     return {name: value for name, value in before.items() if name not in told and after[name] != value}
 
 
-def _metadata(task: ConfigurableTask) -> dict[str, Any]:
+def metadata_of(task: ConfigurableTask) -> dict[str, Any]:
     """The YAML's ``metadata``: a mapping, or a list of mappings as many lmms-eval tasks have it."""
     found = task.config.metadata
     merged: dict[str, Any] = {}

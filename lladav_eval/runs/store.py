@@ -42,8 +42,8 @@ def run_id(spec: RunSpec) -> str:
         del facts[name]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
     tasks = "+".join(name.removeprefix("lladav_") for name in spec.tasks)
-    model = redact(spec.model)
-    return f"{_slug(Path(model).name or model)}-{_slug(tasks)}-{digest}"
+    model = redact(spec.model).partition("@http")[0]  # of a model behind an address, its own name
+    return f"{_slug(Path(model.removeprefix('openai:')).name or model)}-{_slug(tasks)}-{digest}"
 
 
 def _slug(text: str) -> str:
@@ -86,6 +86,13 @@ class RunDirectory:
             raise UsageError(
                 f"the results directory {self.path} can't be written ({error.strerror}): choose another one with --out"
             ) from error
+
+    def remove_unused(self) -> None:
+        """Remove the directory if a command that came to nothing made it: there is but a lock in it, or nothing."""
+        with contextlib.suppress(OSError):
+            if [path.name for path in self.path.iterdir()] == [".lock"]:
+                (self.path / ".lock").unlink()
+            self.path.rmdir()
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:

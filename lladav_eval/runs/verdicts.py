@@ -22,7 +22,7 @@ from lladav_eval.background import Background
 from lladav_eval.errors import EvalError, SampleError, TaskError, one_line
 from lladav_eval.records import Score
 from lladav_eval.runs.journal import Journal, Record
-from lladav_eval.runs.questions import Plan
+from lladav_eval.runs.questions import Plan, metadata_of
 from lladav_eval.scoring.aggregate import count, item_value, summarise
 from lladav_eval.scoring.categories import category_of, cell
 from lladav_eval.scoring.clusters import cluster_of
@@ -161,7 +161,7 @@ class TaskVerdicts:
         self._diffusion = diffusion
         self._shown = SHOWN_SETTINGS if diffusion else SHOWN_SETTINGS[:1]
         self.protocol = protocol
-        self._family = _metadata(plan).get("family")
+        self._family = metadata_of(plan.task).get("family")
         self._journal = journal
         self._ask = ask
         self._statuses: Counter[str] = Counter()
@@ -307,7 +307,7 @@ class TaskVerdicts:
 
 def _category(plan: Plan, doc: Any) -> str | None:
     """``metadata.category`` of the YAML names a column; a benchmark's family knows its own."""
-    metadata = _metadata(plan)
+    metadata = metadata_of(plan.task)
     if "category" in metadata:
         return cell(doc, str(metadata["category"]))
     return category_of(str(metadata.get("family")), doc, plan.task.config.dataset_name)
@@ -315,15 +315,10 @@ def _category(plan: Plan, doc: Any) -> str | None:
 
 def _cluster(plan: Plan, doc: Any) -> str | None:
     """``metadata.cluster`` of the YAML names a column; a benchmark's family knows its own."""
-    metadata = _metadata(plan)
+    metadata = metadata_of(plan.task)
     if "cluster" in metadata:
         return cell(doc, str(metadata["cluster"]))
     return cluster_of(str(metadata.get("family")), doc)
-
-
-def _metadata(plan: Plan) -> dict[str, Any]:
-    metadata = plan.task.config.metadata
-    return metadata if isinstance(metadata, dict) else {}
 
 
 def _target(plan: Plan, doc: Any) -> Any:

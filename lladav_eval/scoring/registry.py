@@ -72,7 +72,14 @@ def get_scorer(family: str) -> Scorer:
     """The scorer of a family. Raises TaskError for an unknown one."""
     if family not in _MODULES:
         raise TaskError(f"no scorer for the benchmark family {family!r}; there are: {', '.join(FAMILIES)}")
-    module = import_module(f"lladav_eval.scoring.families.{_MODULES[family]}")
-    scorer = module.SCORERS[family]
+    name = f"lladav_eval.scoring.families.{_MODULES[family]}"
+    try:
+        scorer = import_module(name).SCORERS[family]
+    except ModuleNotFoundError as error:
+        raise TaskError(
+            f"the scorer of {family} can't be imported ({error}): add {name}, or mend its line here"
+        ) from error
+    except (KeyError, AttributeError):
+        raise TaskError(f"{name} has no SCORERS[{family!r}]: add it") from None
     assert isinstance(scorer, Scorer)
     return scorer

@@ -235,6 +235,7 @@ def test_a_file_of_the_model_that_cannot_be_read_is_named(tmp_path: Path, monkey
         ("lmms:no_such_model", UsageError, "no such model"),
         ("lmms:dummy,response", UsageError, "key=value"),
         ("lmms:dummy,api_key=abc", UsageError, "environment"),
+        ("lmms:dummy,apikey=abc", UsageError, "environment"),
         ("lmms:mmada,pretrained=/nowhere,continual_mode=False", CheckpointError, "can't be made"),
         ("lmms:lladav,pretrained=/nowhere/at/all", UsageError, "no such directory"),
     ],

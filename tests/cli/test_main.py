@@ -112,12 +112,21 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert not list(Path.cwd().glob("results/runs/*/results.json"))
 
 
-@pytest.mark.parametrize("arguments", [("run",), ("run", "--task", "toy_a"), ("nonsense",)])
-def test_missing_arguments_are_one_line_too(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "place"),
+    [
+        (("run",), "see lladav-eval run --help"),
+        (("run", "--task", "toy_a"), "see lladav-eval run --help"),
+        (("nonsense",), "see lladav-eval --help"),
+    ],
+)
+def test_missing_arguments_are_one_line_too(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], place: str
+) -> None:
     code, _, err = call(capsys, *arguments)
     assert code == 2
     assert err.count("\n") == 1
-    assert "see lladav-eval --help" in err
+    assert place in err
 
 
 def test_an_unforeseen_error_is_one_line_with_exit_code_3(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import json
 import os
@@ -395,3 +396,38 @@ def test_a_metric_of_which_less_is_better_is_refused_before_the_model(tasks: Pat
     with pytest.raises(TaskError, match=r"higher_is_better: false` of accuracy: .* give 1 minus it"):
         go(tmp_path / "run", model)
     assert not model.asked
+
+
+@pytest.mark.parametrize("manifest", [None, {"mine": 1}, [1]])
+def test_files_that_no_run_wrote_are_not_replaced(tasks: Path, tmp_path: Path, manifest: Any) -> None:
+    out = tmp_path / "mine"
+    out.mkdir()
+    (out / "samples.jsonl").write_text("mine")
+    if manifest is not None:
+        (out / "manifest.json").write_text(json.dumps(manifest))
+    for resume in (True, False):
+        with pytest.raises(UsageError, match=r"holds samples.jsonl, which no run wrote: choose another --out"):
+            go(out, toy.ToyModel(), resume=resume)
+    assert (out / "samples.jsonl").read_text() == "mine"
+
+
+def test_results_of_another_run_are_not_replaced_where_its_answers_are_gone(tasks: Path, tmp_path: Path) -> None:
+    """As of a committed baseline, which has no journal. The same command may make it anew."""
+    out = tmp_path / "run"
+    go(out, toy.ToyModel())
+    (out / "journal.jsonl").unlink()
+    before = (out / "results.json").read_bytes()
+    with pytest.raises(UsageError, match=r"holds results of another run \(limit None\) without its answers"):
+        go(out, toy.ToyModel(), dataclasses.replace(SPEC, limit=2))
+    assert (out / "results.json").read_bytes() == before
+    assert go(out, toy.ToyModel()).failed == 0
+
+
+def test_a_refused_command_leaves_no_directory_behind(tasks: Path, tmp_path: Path) -> None:
+    with pytest.raises(TaskError):
+        go(tmp_path / "run", toy.ToyModel(), dataclasses.replace(SPEC, tasks=("lladav_gone",)))
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "kept").mkdir()
+    with pytest.raises(TaskError):
+        go(tmp_path / "kept", toy.ToyModel(), dataclasses.replace(SPEC, tasks=("lladav_gone",)))
+    assert (tmp_path / "kept").exists()

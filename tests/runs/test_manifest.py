@@ -20,6 +20,8 @@ SPEC = RunSpec(("lladav_a", "lladav_b"), "toy", limit=5, gen=(("stop", '["\\n"]'
     [
         "openai:m@https://user:TOPSECRET99@host/v1",
         "https://host/v1?api_key=TOPSECRET99&x=1",
+        "openai:m@http://host/v1?key=TOPSECRET99",
+        "see https://host/v1#TOPSECRET99 for more",
         "token=TOPSECRET99",
         "lmms:x,password=TOPSECRET99,y=2",
         "hf_TOPSECRET99aBcDeFgHiJkLmNoPqRsTuVwX",
@@ -43,7 +45,7 @@ def test_secrets_are_removed(text: str) -> None:
         "GSAI-ML/LLaDA-V",
         "a/b@main",
         "task-short_name",
-        "https://host/v1?x=1",
+        "https://host/v1",
         "/data/hf_datasets",
         "hf_checkpoint_of_the_second_of_three_runs",
         "hf:hf-internal-testing/tiny-random-LlavaForConditionalGeneration",

@@ -73,3 +73,8 @@ def test_reading_a_broken_file_names_it(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text("{")
     with pytest.raises(UsageError, match=r"results.json is not valid JSON"):
         read_json(tmp_path / "results.json")
+
+
+def test_a_model_behind_an_address_gives_its_name_to_the_folder() -> None:
+    spec = RunSpec(("lladav_pocket_digits",), "openai:org/some-model@http://host/v1")
+    assert run_id(spec).startswith("some-model-pocket_digits-")
