@@ -15,7 +15,7 @@ from lladav_eval.errors import TaskError
 from lladav_eval.records import Score
 from lladav_eval.scoring.choice import extract_choice
 from lladav_eval.scoring.distance import levenshtein
-from lladav_eval.scoring.extract import final_text, is_empty
+from lladav_eval.scoring.extract import clean, is_denied, is_empty, last_boxed, stated_answer
 from lladav_eval.scoring.judging import Judge, JudgeCall, prompt_template, unsettled
 from lladav_eval.scoring.registry import Scorer
 from lladav_eval.scoring.rows import (
@@ -130,11 +130,13 @@ def _strict(row: Row, text: str) -> str | None:
         options = lettered(choices)
         letter = extract_choice(text, options)
         return None if letter is None else options[letter]
-    tail = final_text(text)
+    said = stated_answer(text)
+    if said is None:
+        said = clean(last_boxed(text) or text)
     if answer_type == "list":
-        lists = set(_LIST.findall(tail))
+        lists = set(_affirmed(_LIST, said))
         return lists.pop() if len(lists) == 1 else None
-    number = _number(tail)
+    number = _number(said)
     if number is None:
         return None
     if answer_type == "integer":
@@ -145,9 +147,15 @@ def _strict(row: Row, text: str) -> str | None:
 def _number(text: str) -> float | None:
     """The number after the last "=", else the only one of the text."""
     _, equals, right = text.rpartition("=")
-    found = {float(number.replace(",", "")) for number in _NUMBER.findall(right if equals else text)}
+    found = {float(number.replace(",", "")) for number in _affirmed(_NUMBER, right if equals else text)}
     number = found.pop() if len(found) == 1 else None
     return number if number is not None and abs(number) < float("inf") else None
+
+
+def _affirmed(pattern: re.Pattern[str], text: str) -> list[str]:
+    """All that the pattern finds; nothing if any of it is denied."""
+    found = list(pattern.finditer(text))
+    return [] if any(is_denied(text, match.start()) for match in found) else [match.group() for match in found]
 
 
 def score(row: Row, prediction: str, protocol: Protocol, doc_id: int) -> Score:
