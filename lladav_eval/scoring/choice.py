@@ -12,22 +12,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from lladav_eval.scoring.extract import clean, last_boxed, stated_answer
+from lladav_eval.scoring.extract import boxed, clean, is_denied, stated_answer
 
 _LISTED = re.compile(r"^\s*\(?([A-Z])[).:]\s*(\S.*)$", re.MULTILINE)
 _LABEL_SHAPED = re.compile(r"\W*([A-Za-z])\W*")
-_DENIED_BEFORE = re.compile(
-    r"(?:\b(?:not|never|neither|nor|except|than|cannot)|n't)\s+(?:be\s+)?(?:the\s+)?(?:option\s+|choice\s+|letter\s+)?\W*$",
-    re.IGNORECASE,
-)
 _DENIED_BEHIND = re.compile(
-    r"[\"'*]*[)\]]?\s*(?:(?:is|are|was)\s+(?:not\s+(?:correct|right|the)|incorrect|wrong|false)"
-    r"|(?:is|are|was)n't\s+(?:correct|right|the))\b",
+    r"[\"'*]*[)\]]?\s*(?:(?P<one>is|was|seems|looks|does)|are|were|seem|look|do|can?|could|must|should)"
+    r"(?:\s+\w+ly|\s+also)?(?:(?:n't|\s*not)(?:\s+be)?\s+(?:correct|right|true|possible|likely|the|fit|match|work)"
+    r"|(?:\s+be)?\s+(?:incorrect|wrong|false|invalid|impossible|unlikely|excluded|eliminated|rejected|ruled\s+out))\b",
     re.IGNORECASE,
 )
+_NEGATION = re.compile(
+    r"(?:n't|\b(?:not|none|never|cannot|neither|either|except|(?:all|anything|everything)\s+but))\b", re.IGNORECASE
+)
+"""In a statement it leaves the next letter unread, however far that is: "none of the options, though (B) is near"."""
 _LATEX = re.compile(r"\\(?:text|math|bf|rm)[a-z]*|\\f?box(?:ed)?|\\[()\[\]]|[${}]")
 """What stands around a letter that is set as a formula."""
-_LABELS = re.compile(r"(?:^|\s)([A-Z])[.):](?=\s)")
+_LABELS = re.compile(r"(?:^|\s)[(\[]?([A-Za-z])(?:[.):\]]|\s-)(?=\s+(?!(?:and|or|is|are|was|were|because|since|as)\b))")
+"""Labels that something is listed behind: not those in "(A) because (B) and (C) are wrong"."""
 _BOLD = re.compile(r"\*\*|__|`")
 
 
@@ -51,10 +53,10 @@ def extract_choice(text: str, options: Mapping[str, str] | Sequence[str]) -> str
         else {}
     )
     stated, whole = stated_answer(text), clean(text)
-    if stated is None:
-        stated = last_boxed(text)
-    if stated is not None:
-        found = readings.of_statement(clean(stated), contents) or readings.at_start(_plain(whole), contents)
+    statements = boxed(text) if stated is None else [stated]
+    if statements:
+        found = set[str]().union(*(readings.of_statement(clean(each), contents) for each in statements))
+        found = found or readings.at_start(_plain(whole), contents)
     else:
         found = readings.of_first_line(text, contents) or readings.of_text(whole, contents)
     return found.pop() if len(found) == 1 else None
@@ -74,26 +76,25 @@ class _Readings:
     named: re.Pattern[str]
     """``option B``, ``choice B``, ``the correct option is B``."""
     further: re.Pattern[str]
-    """Behind a letter, another one joined to it: ``B, C``, ``B or (C)``, ``B/C``."""
-    closing: re.Pattern[str]
-    """``... (B).`` at the end of a text."""
-    label: re.Pattern[str]
-    """``(B)``, ``B.``, ``B)`` or ``B:`` in the middle of a text."""
+    """Behind a letter, another one joined to it: ``B, C``, ``B or (C)``, ``B/C``, ``B; C``, ``B (or C)``."""
+    second: re.Pattern[str]
+    """Behind a label, another one, at once or as in ``(B) seven and (C)``."""
 
     def of_statement(self, text: str, contents: Mapping[str, str]) -> set[str]:
-        """Letters in what stands behind an answer cue: at its start, or in brackets at its end."""
+        """Letters in what stands behind an answer cue: at its start, else in brackets."""
         plain = _plain(text)
-        last = self.closing.search(plain)
         return (
             self._with_content(text, contents)
             or self.at_start(plain, contents)
             or self._first(self.cued, plain, contents)
-            or ({_letter(last)} if last and not _DENIED_BEFORE.search(plain, 0, last.start()) else set())
+            or self._affirmed(self.bracketed, plain, statement=True)
+            # Denied: then the text before is no answer either.
+            or (set(self.letters) if self.bracketed.search(plain) else set())
         )
 
     def of_first_line(self, text: str, contents: Mapping[str, str]) -> set[str]:
         """The letter of the first line, if that is a label, alone or with what it stands for, or that alone."""
-        if self._lists_options(text):
+        if self._lists_options(_plain(text)):
             return set()
         line = _plain(text.strip().split("\n", 1)[0])
         if _LABEL_SHAPED.fullmatch(line):
@@ -114,7 +115,7 @@ class _Readings:
         )
 
     def at_start(self, text: str, contents: Mapping[str, str]) -> set[str]:
-        """The letter with which a text begins, as a label; all of them if it lists the options."""
+        """The letter with which a text begins, as a label, and those joined to it; all if it lists the options."""
         return self._first(self.leading, text, contents)
 
     def _first(self, pattern: re.Pattern[str], text: str, contents: Mapping[str, str]) -> set[str]:
@@ -124,29 +125,35 @@ class _Readings:
         letter = _letter(match)
         content, rest = contents.get(letter, ""), _rest(text, match)
         named = content != "" and rest.startswith(content) and not rest[len(content) :][:1].isalnum()
-        if not named and _DENIED_BEHIND.match(text, match.end(match.lastindex or 0)):
+        found, end = ({letter}, match.end()) if named else self._run(text, match)
+        if not found:
             return set()
         if self._lists_options(text):
             return set(self.letters)
-        return {letter} if named else {letter, *self._joined(text, match)[0]}
+        # A content may itself hold what looks like a label.
+        second = self.second.match(rest, len(content)) if named else self.second.match(text, max(end, match.end()))
+        if second and _kind(second) == _kind(match) and not _DENIED_BEHIND.match(second.string, second.end()):
+            found.add(_letter(second))
+        return found
 
     def _lists_options(self, text: str) -> bool:
-        """Whether a text begins with all the labels in their order."""
-        return len(self.letters) > 2 and "".join(_LABELS.findall(text)).startswith(self.letters)
+        """Whether a text begins with labels in their order: with the first three, if there are so many."""
+        labels = "".join(_LABELS.findall(text)).upper()
+        return len(self.letters) > 1 and labels.startswith(self.letters[:3])
 
-    def _joined(self, text: str, match: re.Match[str]) -> tuple[set[str], int]:
-        """The letters behind the one that ``match`` found, joined to it or as labels of its kind; where they end."""
-        found: set[str] = set()
-        place = match.end(match.lastindex or 0)
+    def _run(self, text: str, match: re.Match[str]) -> tuple[set[str], int]:
+        """The letter that ``match`` found and those joined to it, without those denied behind them; where they end."""
+        letters, clause, place = [_letter(match)], 0, _end(match)
         while further := self.further.match(text, place):
-            if _DENIED_BEHIND.match(text, further.end(further.lastindex or 0)):
-                break
-            found.add(_letter(further))
-            place = further.end(further.lastindex or 0)
-        label = self.label.match(text, match.end())
-        if label and _kind(label) == _kind(match) and not _DENIED_BEHIND.match(text, label.end()):
-            found.add(_letter(label))
-        return found, place
+            if ";" in further.group():
+                clause = len(letters)
+            letters.append(_letter(further))
+            place = _end(further)
+        denial = _DENIED_BEHIND.match(text, place)
+        if denial:
+            # "(B), (A) is wrong", but "(B); (A) and (C) are wrong".
+            del letters[-1 if denial["one"] else clause :]
+        return set(letters), place
 
     def _anywhere(self, text: str) -> set[str]:
         """The letter in brackets, if it is one; else those called an option."""
@@ -154,16 +161,15 @@ class _Readings:
         named = set() if len(bracketed) == 1 else self._affirmed(self.named, text)
         return named or bracketed
 
-    def _affirmed(self, pattern: re.Pattern[str], text: str) -> set[str]:
+    def _affirmed(self, pattern: re.Pattern[str], text: str, statement: bool = False) -> set[str]:
         found: set[str] = set()
         done = 0
         for match in pattern.finditer(text):
-            if match.start() < done or _DENIED_BEHIND.match(text, match.end(match.lastindex or 0)):
+            if match.start() < done:
                 continue
-            if _DENIED_BEFORE.search(text, max(0, match.start() - 40), match.start()):
-                continue
-            more, done = self._joined(text, match)
-            found |= {_letter(match), *more}
+            denied = is_denied(text, match.start()) or (statement and _NEGATION.search(text, done, match.start()))
+            letters, done = self._run(text, match)
+            found |= set() if denied else letters
         return found
 
     def _with_content(self, text: str, contents: Mapping[str, str]) -> set[str]:
@@ -197,11 +203,16 @@ def _readings(letters: str) -> _Readings:
         bracketed=re.compile(rf"(?<![A-Za-z0-9_\])}}])[(\[]\s*([{among}])\s*[)\]]"),
         named=re.compile(rf"\b(?:[Oo]ption|[Cc]hoice|[Ll]etter)s?(?:\s+is)?[:\s]\s*[\"'*(]*([{among}])\b[)\"'*]*"),
         further=re.compile(
-            rf"[\"'*)\].:]*\s*(?:[,/&+]\s*(?:(?:and|or)\s+)?|(?:and|or)\s+)(?:the\s+)?(?:[Oo]ption\s+|[Cc]hoice\s+)?"
-            rf"(?:[(\[]\s*([{among}{among.lower()}])\s*[)\]]|([{among}])(?=\s*[.):\],;/&]|\s*$|\s+(?:and|or|because|since)\b))"
+            r"[\"'*)\].:]*\s*\(?(?:[,;/&+]\s*(?:(?:and|or)\s+)?|(?:and|or|as\s+well\s+as)\s+)"
+            r"(?:(?:also|even|else|maybe|perhaps|possibly|probably|both|the|[Oo]ption|[Cc]hoice)\s+)*"
+            rf"(?:[(\[]\s*([{among}{among.lower()}])\s*[)\]]|([{among}])(?=\s*[.):\],;/&]|\s*$|\s+(?:and|or|because|since|are)\b))"
         ),
-        closing=re.compile(rf"(?<![A-Za-z0-9_\])}}])[(\[]\s*([{among}])\s*[)\]]\W*$"),
-        label=re.compile(rf"\s*(?:[(\[]\s*([{among}])\s*[)\]]|([{among}])[.):])(?!\w)", re.IGNORECASE),
+        second=re.compile(
+            r"(?:(?:(?!\b(?:because|since|as|for|which|while|but|not|than|so|if|is|are|was|were|has|have)\b|\.\s)"
+            r"[^;:!?()\[\]]){0,60}?(?:[,;/&+]|\b(?:and|or)\b))?"
+            rf"\s*(?:[(\[]\s*([{among}])\s*[)\]]|([{among}])[.):])(?!\w|\s+(?:is|are|was|were|has|have|does|would)\b)",
+            re.IGNORECASE,
+        ),
     )
 
 
@@ -210,10 +221,15 @@ def _letter(match: re.Match[str]) -> str:
     return next(group for group in match.groups() if group is not None).upper()
 
 
+def _end(match: re.Match[str]) -> int:
+    """Where the letter that a pattern found ends."""
+    return match.end(match.lastindex or 0)
+
+
 def _kind(match: re.Match[str]) -> tuple[bool, str]:
-    """Whether a label begins with a bracket, and its last character."""
-    text = match.group().strip()
-    return text[0] in "([", text[-1]
+    """Whether a letter stands in brackets, and the character behind it."""
+    place = _end(match)
+    return "(" in match.group() or "[" in match.group(), match.string[place : place + 1]
 
 
 def _plain(text: str) -> str:

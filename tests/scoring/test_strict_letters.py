@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import pytest
 from example_rows import OPTIONS, ROWS
@@ -60,12 +61,25 @@ STATED = (
     "**Answer: {}**", "**Answer:** {}", "The answer is {}!", "Answer: {} (cat)", "Answer: {} - cat", "{}) cat",
     "Answer: {}\n\nThe picture shows it.", "It is so.\n\n**Answer: {}**", "It is so.\n\n**Answer:** **{}**",
     "Rate = k[H].\n\nAnswer: {}", "Consider (H). Answer: {} because it fits.", "So the answer is ({}), not (H).",
-    "({}) because (H) is wrong", "The answer is: **({})**.", "Option H is wrong. The answer is option {}.",
+    "({}) because (H) and (J) are wrong", "({}) because (H) is wrong", "({}); (H) and (J) are wrong",
+    "The answer is not (H) but ({})", "The answer is the longest one ({}), since it fits.",
+    "({}) red, and (H) is too bright", "({}) red because the slope and (H) differ", "The one that is not right is ({})",
+    "(H), (G) and (J) are wrong, so ({})", "It is not certain. ({}) fits", "\\boxed{{H}}\nso \\boxed{{{}}}",
+    "The answer is: **({})**.", "Option H is wrong. The answer is option {}.",
 )  # fmt: skip
 UNCLEAR = (
     "Answer: {}, H", "The answer is {} or H.", "Answer: {} and H", "({}) or (H)", "It is not option {}",
     "The answer is not ({}).", "({}) is incorrect", "option {} isn't right", "Answer: {}/H", "{}. H. G.",
     "It can't be ({}).", "Either ({}) or (H).", "options {} and H", "Rate = k[{}]",
+    "The answer is either ({}) or (H)", "The answer is both ({}) and (H).", "The answer is none of ({}), (H), (J)",
+    "The answer is not in the options ({}), (H), (J)", "Answer: all but ({})", "The answer is not the last one ({})",
+    "Answer: None of them is exact. As it is near, I suggest ({}) here", "Answer: all except the last one ({})",
+    "({0}) seems plausible. The answer is not ({0}).", "I don't think the answer is ({}).", "all but ({})",
+    "\\boxed{{{}}} and \\boxed{{H}}", "Answer: {}; H", "The answer is {} or maybe H", "The answer is {} (or H)",
+    "The answer is {} and also H", "The answer is {} as well as H", "({}) red and (H) light blue", "{}. red, H. blue",
+    "({}) is excluded", "I rule out ({})", "({}) is impossible", "I don't think it is ({})", "({}) can be ruled out",
+    "The answer is unlikely to be ({})", "({}) isn't possible", "({}) cannot be right", "({}) doesn't fit",
+    "({}) and (H) are wrong", "I rule out option {}", "option {} is clearly wrong",
 )  # fmt: skip
 
 
@@ -79,6 +93,28 @@ def test_every_letter_is_read_alike(text: str, letter: str) -> None:
 @pytest.mark.parametrize("text", UNCLEAR)
 def test_several_letters_and_denied_ones_are_no_answer(text: str, letter: str) -> None:
     assert extract_choice(text.format(letter), "ABCDEFGHIJ") is None
+
+
+@pytest.mark.parametrize("label", ["({}) ", "[{}] ", "{}. ", "{}) ", "**{}.** ", "{} - "])
+@pytest.mark.parametrize("case", [str.upper, str.lower])
+@pytest.mark.parametrize("between", ["\n", " ", "\n\n"])
+@pytest.mark.parametrize("letters", ["AB", "ABCD", "ABCDEF"])
+def test_an_echoed_list_of_options_is_no_answer(
+    label: str, case: Callable[[str], str], between: str, letters: str
+) -> None:
+    contents = dict(zip(letters, ("red", "red car", "light blue", "none"), strict=False))
+    listed = between.join(label.format(case(letter)) + content for letter, content in contents.items())
+    assert extract_choice(listed, letters) is None
+    assert extract_choice(listed, contents) is None
+    assert extract_choice(f"{listed}\n\nThe answer is ({letters[1]}).", contents) == letters[1]
+
+
+def test_several_options_with_their_contents() -> None:
+    for text in ("(A) red and (C) a cat", "(A) red, (C) a cat", "A. red; C. a cat", "Answer: (A) red or (B) dark blue"):
+        assert extract_choice(text, OPTIONS) is None
+    options = {"A": "red", "B": "blue", "C": "(A) and (B)", "D": "none of (A), (B)"}
+    assert extract_choice("(C) (A) and (B)", options) == "C"
+    assert extract_choice("(D) none of (A), (B)", options) == "D"
 
 
 def test_what_only_looks_like_a_label() -> None:
@@ -165,7 +201,13 @@ def test_i_before_a_comma(text: str) -> None:
     assert extract_choice(text, "ABCDEFGHIJ") == "I"
 
 
-@pytest.mark.parametrize("unit", ["_", "*", "`", "option A, ", "(A), ", "answer ", "A. ", "Answer: ", "not "])
+UNITS = (
+    "_", "*", "`", "option A, ", "(A), ", "answer ", "A. ", "Answer: ", "not ", "(A) red and ", "A; ", "not (A) ",
+    "n't think the answer is ", "\\boxed{A} ",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("unit", UNITS)
 def test_long_texts_take_no_time(unit: str) -> None:
     begin = time.process_time()
     extract_choice("Name: " + unit * (60_000 // len(unit)), "ABCDEFGHIJ")
