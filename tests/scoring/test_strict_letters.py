@@ -166,6 +166,27 @@ def test_mathverse_reads_options_where_the_question_is_in_the_picture() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "letter"),
+    [
+        ("The answer is B because x", "B"),
+        ("Answer: B because it fits", "B"),
+        ("B\nbecause the angle equals 30", "B"),
+        ("**B**\n\nThe picture shows it.", "B"),
+        ("B\n\nIt is larger than in (C).", "B"),
+        ("So 2x = 280°.\n\\boxed{B}", "B"),
+        ("The answer is not (B).", None),
+    ],
+)
+@pytest.mark.parametrize("question", ["Find x.\nChoices:\nA:100°\nB:140°\nC:120°", ""])
+def test_mathverse_s_choices_are_read_as_any_others(text: str, letter: str | None, question: str) -> None:
+    row = {
+        "question": question, "answer": "B", "question_type": "multi-choice", "problem_version": "Vision Only",
+        "sample_index": "1",
+    }  # fmt: skip
+    assert get_scorer("mathverse").score(row, text, "strict", 0).extracted == letter
+
+
+@pytest.mark.parametrize(
     ("options", "text", "letter"),
     [
         ("1|2|3|Cannot be determined", "D. Cannot be determined", "D"),

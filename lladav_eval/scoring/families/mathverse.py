@@ -75,7 +75,7 @@ def score(row: Row, prediction: str, protocol: Protocol, doc_id: int) -> Score:
         gold = gold_letter(row, listed or "ABCDE")
         if is_empty(prediction):
             return empty(details)
-        letter = extract_choice(final_answer(prediction) or prediction, listed or "ABCDE")
+        letter = extract_choice(prediction, listed or "ABCDE")
         return verdict(letter == gold, letter, details)
     if is_empty(prediction):
         return empty(details)
