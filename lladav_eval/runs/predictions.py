@@ -124,16 +124,15 @@ def _table(
     path: Path, indices: Sequence[Any] | None, questions: Sequence[Any] | None
 ) -> Iterator[tuple[str, int, str]]:
     """The rows of VLMEvalKit's table."""
-    import openpyxl  # slow to import
-
     try:
         with zipfile.ZipFile(path) as file:
             size = sum(member.file_size for member in file.infolist())
-        if size > MOST_BYTES:
-            raise ValueError(f"it unpacks to {size:,} bytes, more than {MOST_BYTES:,}: give JSON lines instead")
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-        rows = list(book.worksheets[0].iter_rows(values_only=True))
-        book.close()
+            if size > MOST_BYTES:
+                raise ValueError(f"it unpacks to {size:,} bytes, more than {MOST_BYTES:,}: give JSON lines instead")
+            # Whoever writes formulas without calculating them says so; openpyxl reads it as true where it isn't there.
+            books = [file.read(name) for name in file.namelist() if name.endswith("workbook.xml")]
+        calculated = not any(b'fullCalcOnLoad="1"' in book for book in books)
+        rows, texts = _cells(path, values=True), _cells(path, values=False)
     except Exception as error:  # a damaged table fails in many ways inside openpyxl and zipfile
         raise UsageError(f"{path} can't be read as a table: {one_line(error)}") from None
     header = list(rows[0]) if rows else []
@@ -143,7 +142,7 @@ def _table(
     asked = header.index("question") if "question" in header else None
     place, known = _places(indices), [_words(question) for question in questions or ()]
     rows_of = {question: row for row, question in enumerate(known)}
-    for number, cells in enumerate(rows[1:], 2):
+    for number, (cells, written) in enumerate(zip(rows[1:], texts[1:], strict=True), 2):
         where = f"{path}, row {number}"
         if all(cell is None for cell in cells):
             continue
@@ -156,7 +155,30 @@ def _table(
                     f"{where}: index {_cell(cells[index])} is row {row} of the split, but its question is that of row "
                     f"{rows_of[question]}: the table counts rows in another order; give JSON lines with doc_id"
                 )
-        yield where, row, _cell(cells[prediction])
+        yield where, row, _said(written[prediction], cells[prediction], calculated, where)
+
+
+def _cells(path: Path, values: bool) -> list[tuple[Any, ...]]:
+    """The first sheet's rows, formulas as their ``values`` or as written."""
+    import openpyxl  # slow to import
+
+    book = openpyxl.load_workbook(path, read_only=True, data_only=values)
+    rows = list(book.worksheets[0].iter_rows(values_only=True))
+    book.close()
+    return rows
+
+
+def _said(text: Any, value: Any, calculated: bool, where: str) -> str:
+    """An answer. One that begins with "=" was written as a formula, with no value or one that stands in for it (0).
+
+    Raises UsageError for formulas that a spreadsheet program has calculated: the answer may be either.
+    """
+    if text != value and (not isinstance(text, str) or (calculated and value is not None)):
+        raise UsageError(
+            f"{where}: the prediction is a formula with the value {_cell(value)!r:.40}, so it can't be told what the "
+            "model said: give JSON lines with doc_id"
+        )
+    return _cell(text)
 
 
 def _words(question: Any) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,42 @@ def test_tables_of_vlmevalkit(tmp_path: Path) -> None:
     assert read_predictions(file, 3, indices=[3, 7, 9]) == ["", "5", "2.5"]
     rows[1][0], rows[2][0], rows[3][0] = 1, 0, 2.0
     assert read_predictions(table(tmp_path / "b.xlsx", rows), 3) == ["", "5", "2.5"]
+
+
+def edited(path: Path, member: str, pattern: bytes, new: bytes) -> Path:
+    """The table with other bytes in one of its files."""
+    with zipfile.ZipFile(path) as file:
+        contents = {name: file.read(name) for name in file.namelist()}
+    contents[member], changed = re.subn(pattern, new, contents[member])
+    assert changed
+    with zipfile.ZipFile(path, "w") as file:
+        for name, content in contents.items():
+            file.writestr(name, content)
+    return path
+
+
+SHEET, BOOK, EMPTY = "xl/worksheets/sheet1.xml", "xl/workbook.xml", b"<v ?/>|<v></v>"
+
+
+def test_answers_that_begin_like_a_formula_are_text(tmp_path: Path) -> None:
+    rows = [["index", "prediction"], [0, "=A"], [1, "= 12 (so B)"], [2, "=SUM(1,2)"]]
+    expected = ["=A", "= 12 (so B)", "=SUM(1,2)"]
+    assert read_predictions(table(tmp_path / "a.xlsx", rows), 3) == expected
+    with_zeros = edited(table(tmp_path / "b.xlsx", rows), SHEET, EMPTY, b"<v>0</v>")  # as XlsxWriter does
+    assert read_predictions(with_zeros, 3) == expected
+
+
+def test_a_formula_that_was_calculated_is_refused(tmp_path: Path) -> None:
+    file = table(tmp_path / "a.xlsx", [["index", "prediction"], [0, "A"], [1, "=TRIM(C2)"]])
+    edited(edited(file, BOOK, b' fullCalcOnLoad="1"', b""), SHEET, EMPTY, b"<v>7</v>")
+    with pytest.raises(UsageError, match=r"row 3: the prediction is a formula with the value '7', .* JSON lines"):
+        read_predictions(file, 2)
+
+
+def test_an_index_may_be_calculated(tmp_path: Path) -> None:
+    file = table(tmp_path / "a.xlsx", [["index", "prediction"], [1, "x"], ["=ROW()-3", "y"]])
+    edited(edited(file, BOOK, b' fullCalcOnLoad="1"', b""), SHEET, EMPTY, b"<v>0</v>")
+    assert read_predictions(file, 2) == ["y", "x"]
 
 
 @pytest.mark.parametrize(
