@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -51,7 +51,23 @@ def resolve_media(value: Any, root: Path, folders: Sequence[Path], where: str) -
             raise MediaError(f"{where}: the bytes of an image must be base64 text") from None
     if content is not None:
         return {"bytes": content}
-    return None if path is None else {"path": str(_inside(path, root, folders, where))}
+    return None if path is None else {"path": str(_inside(path, root, folders, where).resolve())}
+
+
+def named_files(value: Any, root: Path, folders: Sequence[Path], where: str) -> Iterator[Path]:
+    """The files that a media cell names, where it names them: links are not followed, but may not lead out of root.
+
+    Raises:
+        MediaError: as ``resolve_media``.
+    """
+    if isinstance(value, list):
+        for item in value:
+            yield from named_files(item, root, folders, where)
+        return
+    if isinstance(value, dict):
+        value = value.get("path") if value.get("bytes") is None else None
+    if value is not None and not isinstance(value, bytes):
+        yield _inside(value, root, folders, where)
 
 
 def _inside(path: Any, root: Path, folders: Sequence[Path], where: str) -> Path:
@@ -62,7 +78,6 @@ def _inside(path: Any, root: Path, folders: Sequence[Path], where: str) -> Path:
         raise MediaError(f"{where}: the media path {text[:100]!r} is refused: it must be relative and without ..")
     candidates = [folder.joinpath(*parts) for folder in folders]
     found = next((candidate for candidate in candidates if candidate.exists()), candidates[0])
-    real = found.resolve()
-    if not real.is_relative_to(root.resolve()):
+    if not found.resolve().is_relative_to(root.resolve()):
         raise MediaError(f"{where}: the media path {text[:100]!r} is refused: it leads out of the data folder")
-    return real
+    return found

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lladav_eval.data.archive import unpack
 from lladav_eval.data.layout import Split
 from lladav_eval.data.lock import Entry, pin, update_lock
 from lladav_eval.data.table import Table
-from lladav_eval.errors import EnvironmentError_, UsageError
+from lladav_eval.errors import EnvironmentError_, TaskError, UsageError
 
 
 def export_split(split: Split, table: Table, out: Path, text_only: bool = False) -> Path:
@@ -24,6 +26,7 @@ def export_split(split: Split, table: Table, out: Path, text_only: bool = False)
 
     Raises:
         UsageError: the file is there already, or ``out`` is where the table itself lies.
+        TaskError: shards that can't be written as one: a column is of numbers in one of them and of text in another.
         EnvironmentError_: it can't be written.
     """
     is_parquet = table.files[0].suffix == ".parquet"
@@ -64,39 +67,70 @@ def export_media(entry: Entry, split: Split, root: Path, out: Path) -> int:
 
 
 def _write_parquet(table: Table, columns: list[str], part: Path) -> None:
-    """All shards into one file, a small batch at a time; the schema's own metadata stay."""
-    writer: pq.ParquetWriter | None = None
-    try:
+    """All shards into one file, a small batch at a time; metadata that all of it is true of stay."""
+    schema = _common_schema(table.files, columns)
+    with pq.ParquetWriter(part, schema) as writer:
         for path in table.files:
             with pq.ParquetFile(path) as file:
                 for batch in file.iter_batches(64, columns=columns, use_threads=False):
-                    writer = writer or pq.ParquetWriter(part, batch.schema)
-                    writer.write_batch(batch.cast(writer.schema), row_group_size=64)
-    finally:
-        if writer is not None:
-            writer.close()
+                    writer.write_batch(_converted(batch, schema, path), row_group_size=64)
+
+
+def _common_schema(files: Sequence[Path], columns: list[str]) -> pa.Schema:
+    """Types that hold what every shard has. Raises TaskError, naming file and column, where there are none."""
+    first = pq.read_schema(files[0])
+    common = pa.schema([first.field(column) for column in columns], first.metadata)
+    for path in files[1:]:
+        schema, fields = pq.read_schema(path), []
+        for field in common:
+            pair = [pa.schema([field]), pa.schema([schema.field(field.name)])]
+            try:
+                fields += pa.unify_schemas(pair, promote_options="permissive")
+            except pa.ArrowException:
+                raise _mixed(path, field.name, pair[1].field(0).type, field.type) from None
+        common = pa.schema(fields, common.metadata if common.equals(pa.schema(fields)) else None)
+    return common
+
+
+def _converted(batch: pa.RecordBatch, schema: pa.Schema, path: Path) -> pa.RecordBatch:
+    """The batch in the common types. Raises TaskError if a value would be read as another one, as 7 becomes 7.0."""
+    arrays = []
+    for field in schema:
+        array = batch.column(field.name)
+        if array.type != field.type:
+            try:
+                converted = array.cast(field.type)
+            except pa.ArrowException:
+                raise _mixed(path, field.name, array.type, field.type) from None
+            if repr(converted.to_pylist()) != repr(array.to_pylist()):
+                raise _mixed(path, field.name, array.type, field.type)
+            array = converted
+        arrays.append(array)
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _mixed(path: Path, column: str, found: pa.DataType, wanted: pa.DataType) -> TaskError:
+    return TaskError(
+        f"{path}: the column {column!r} is of type {found}, which can't be joined unchanged with {wanted} "
+        "of the split's other files: write all of them with one type"
+    )
 
 
 def _write_lines(table: Table, columns: list[str], part: Path) -> None:
-    with part.open("w", encoding="utf-8", newline="\n") as file:
+    with part.open("w", encoding="ascii", newline="\n") as file:  # half of a surrogate pair has no UTF-8
         for row in table.raw_rows():
             kept = {column: row[column] for column in columns if column in row}
-            file.write(json.dumps(kept, ensure_ascii=False) + "\n")
+            file.write(json.dumps(kept) + "\n")
 
 
 def _copy_named_media(table: Table, split: Split, out: Path) -> None:
-    """Files that cells name by {"path": ...}, at the same place relative to the table."""
-    media = [column for column in table.columns if column not in table.text_columns]
-    if not media:
-        return
+    """Files that cells name by {"path": ...}, under the names in the cells, at the same place relative to the table."""
     base = table.files[0].parent
-    for row in table.rows(media):
-        for cell in row.values():
-            for item in cell if isinstance(cell, list) else [cell]:
-                if item is not None and "path" in item:
-                    path = Path(item["path"])
-                    inner = path.relative_to(base) if path.is_relative_to(base) else path.relative_to(table.root)
-                    _copy(path, (out / split.folder if path.is_relative_to(base) else out) / inner)
+    for path in table.media_files():
+        if path.is_relative_to(base):
+            _copy(path, out / split.folder / path.relative_to(base))
+        else:
+            _copy(path, out / path.relative_to(table.root))
 
 
 def _copy(source: Path, target: Path) -> bool:

@@ -47,11 +47,12 @@ class ParquetRows:
         with _open(path) as file:
             schema = file.schema_arrow
             if not self._groups and not self.columns:
-                self.columns = tuple(schema.names)
-                self.text_columns = tuple(field.name for field in schema if not _is_media_type(field.type))
+                self.columns = self.text_columns = tuple(schema.names)
             elif set(schema.names) != set(self.columns):
                 odd = sorted(set(schema.names) ^ set(self.columns))
                 raise TaskError(f"{path} has other columns than {self.paths[0].name}: {', '.join(odd)}; get them again")
+            media = {field.name for field in schema if _is_media_type(field.type)}
+            self.text_columns = tuple(column for column in self.text_columns if column not in media)
             before = 0
             for group in range(file.num_row_groups):
                 self._groups.append((path, group, before))

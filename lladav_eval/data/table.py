@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from lladav_eval.data.cells import is_media, resolve_media
+from lladav_eval.data.cells import is_media, named_files, resolve_media
 from lladav_eval.data.jsonl import JsonRows
 from lladav_eval.data.parquet import ParquetRows
 from lladav_eval.errors import TaskError
@@ -76,7 +76,7 @@ class Table:
     def digest(self) -> str:
         """Hash of all text and numbers, whatever the file format; media and empty cells don't count. 16 hex digits."""
         digest = hashlib.sha256()
-        for row in self._rows.iterate(None if isinstance(self._rows, JsonRows) else self.text_columns):
+        for row in self._rows.iterate(self._kept(self.text_columns)):
             kept = {column: value for column, value in row.items() if value is not None and not is_media(value)}
             digest.update(json.dumps(kept, sort_keys=True, default=str).encode() + b"\n")
         return digest.hexdigest()[:16]
@@ -109,6 +109,21 @@ class Table:
     def raw_rows(self) -> Iterator[dict[str, Any]]:
         """All rows as they stand in the file, media cells included."""
         return self._rows.iterate(None)
+
+    def media_files(self) -> Iterator[Path]:
+        """The files that cells name by {"path": ...}, in order, each where its cell names it; links are not followed.
+
+        Raises:
+            MediaError: a media path that leaves the data folder.
+        """
+        media = [column for column in self.columns if column not in self.text_columns]
+        for index, row in enumerate(self._rows.iterate(self._kept(media)) if media else ()):
+            for cell in filter(is_media, map(row.get, media)):
+                yield from named_files(cell, self.root, self._folders, self._rows.where(index))
+
+    def _kept(self, columns: Sequence[str]) -> Sequence[str] | None:
+        """Columns to read; None, which is all, where a row may lack some of them."""
+        return None if isinstance(self._rows, JsonRows) else columns
 
     def _check(self, columns: Sequence[str] | None) -> None:
         missing = [column for column in columns or () if column not in self.columns]

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
@@ -177,6 +179,104 @@ def test_export_copies_the_files_that_rows_name(tmp_path: Path, capsys: pytest.C
     assert code == 2
     assert "the media file" in err
     assert not (tmp_path / "again" / "some" / "set" / "test.jsonl").exists()
+
+
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+TEXTS, CELLS = pa.array(["007", "x"]), pa.array([{"bytes": b"png", "path": None}] * 2, IMAGE)
+PATHLESS = pa.array([{"bytes": b"png", "path": None}] * 2, pa.struct([("bytes", pa.binary()), ("path", pa.null())]))
+
+
+def shards(folder: Path, *columns: pa.Array) -> Path:
+    """One shard of some/set:test for each content of the column "c"."""
+    (folder / "some" / "set").mkdir(parents=True)
+    for number, column in enumerate(columns):
+        names = ["question", "c"] if number % 2 == 0 else ["c", "question"]
+        found = pa.table({"question": ["a", "b"], "c": column}).select(names)
+        pq.write_table(
+            found.replace_schema_metadata({"kept": "yes"}),
+            folder / "some" / "set" / f"test-{number:05}-of-{len(columns):05}.parquet",
+        )
+    return folder
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        (pa.nulls(2), TEXTS),
+        (TEXTS, pa.nulls(2)),
+        (pa.array([7, 8], pa.int32()), pa.array([1, None], pa.int64())),
+        (pa.array([0.1, 8], pa.float32()), pa.array([1, None], pa.float64())),
+        (TEXTS, TEXTS.cast(pa.large_string()), pa.nulls(2)),
+        (pa.nulls(2), CELLS),
+        (PATHLESS, CELLS),
+        (TEXTS, TEXTS),
+    ],
+    ids=lambda columns: "-".join(str(column.type)[:12] for column in columns),
+)
+def test_export_joins_shards_of_different_types(
+    columns: tuple[pa.Array, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given, out = shards(tmp_path / "mine", *columns), tmp_path / "out"
+    assert call(capsys, "export", "--task", "one", "--data", str(given), "--out", str(out))[0] == 0
+    source, target = (open_table("some/set", None, "test", data_dir=folder) for folder in (given, out))
+    assert list(target.rows()) == list(source.rows())
+    assert target.text_columns == source.text_columns == (("question",) if CELLS in columns else ("question", "c"))
+    metadata = pq.read_schema(out / "some" / "set" / "test.parquet").metadata or {}
+    assert (b"kept" in metadata) == (columns in ((TEXTS, TEXTS), (TEXTS, pa.nulls(2)))), "metadata can name types"
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        (pa.array([7, 8]), TEXTS),
+        (TEXTS, pa.array([7, 8])),
+        (pa.array([7, 8]), pa.array([4.5, None])),
+        (pa.array([4.5, None]), pa.array([7, 8])),
+        (TEXTS, TEXTS.cast(pa.binary())),
+        (CELLS, pa.array([b"png", None])),
+        (pa.array([1, 2]), pa.array([True, False])),
+    ],
+    ids=lambda columns: "-".join(str(column.type)[:12] for column in columns),
+)
+def test_export_changes_no_value_to_join_shards(
+    columns: tuple[pa.Array, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given, out = shards(tmp_path / "mine", *columns), tmp_path / "out"
+    code, _, err = call(capsys, "export", "--task", "one", "--data", str(given), "--out", str(out))
+    assert (code, err.count("\n")) == (2, 1)
+    assert "of-00002.parquet: the column 'c' is of type " in err
+    assert "write all of them with one type" in err
+    assert not list(out.rglob("*.parquet*"))
+
+
+def test_export_of_lines_keeps_odd_text_and_media_of_some_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = tmp_path / "mine", tmp_path / "out"
+    write(source / "some" / "set" / "1.png", b"one")
+    given = [{"q": "\ud83d \u00e9"}, {"q": "b", "image": {"path": "1.png"}}, {"q": "c", "image": None}]
+    write(source / "some" / "set" / "test.jsonl", lines(given))
+    assert call(capsys, "export", "--task", "one", "--data", str(source), "--out", str(out))[0] == 0
+    found = list(open_table("some/set", None, "test", data_dir=out).rows())
+    assert [row["q"] for row in found] == [row["q"] for row in given]
+    assert [row.get("image") for row in found] == [None, {"path": str(out / "some" / "set" / "1.png")}, None]
+    assert (out / "some" / "set" / "1.png").read_bytes() == b"one"
+
+
+def test_export_gives_links_the_names_that_cells_have(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, out = tmp_path / "mine", tmp_path / "out"
+    write(source / "some" / "set" / "blobs" / "0a", b"one")
+    (source / "some" / "set" / "images").mkdir()
+    (source / "some" / "set" / "images" / "0.png").symlink_to("../blobs/0a")
+    (source / "some" / "set" / "pictures").symlink_to("images")
+    cells = [{"path": "images/0.png"}, [{"path": "pictures/0.png"}, None, "images/0.png"], " "]
+    write(source / "some" / "set" / "test.jsonl", lines([{"image": cell} for cell in cells]))
+    assert call(capsys, "export", "--task", "one", "--data", str(source), "--out", str(out))[0] == 0
+    first, second, blank = (row["image"] for row in open_table("some/set", None, "test", data_dir=out).rows())
+    assert blank == " "
+    for cell in (first, second[0], second[2]):
+        assert Path(cell["path"]).is_relative_to(out)
+        assert Path(cell["path"]).read_bytes() == b"one"
 
 
 def test_tasks_without_a_data_set_and_unknown_ones(capsys: pytest.CaptureFixture[str]) -> None:
