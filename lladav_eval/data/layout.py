@@ -79,6 +79,11 @@ def choose_files(paths: Sequence[str], split: Split, configs: Sequence[Mapping[s
 
 def _declared(paths: Sequence[str], split: Split, configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Files by the card's own list."""
+    if not isinstance(configs, list) or not all(isinstance(config, Mapping) for config in configs):
+        raise TaskError(
+            f"{split.dataset}: the configs of its card are {str(configs)[:60]}, and must be a list of mappings with "
+            "config_name and data_files: ask its owner, or give local files with --data DIR"
+        )
     names = [str(config.get("config_name", "default")) for config in configs]
     if split.config is not None:
         chosen = [config for config, name in zip(configs, names, strict=True) if name == split.config]

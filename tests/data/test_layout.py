@@ -76,6 +76,9 @@ def test_files_by_the_card(config: str | None, split: str, expected: str) -> Non
         (FILES, CARD[1:], Split("a/b", None, "val"), "no default configuration; choose dataset_name among: full, sub"),
         (FILES, CARD, Split("a/b", None, "test"), "a/b has no split 'test'; it has: val"),
         (FILES[1:], CARD, Split("a/b", None, "val"), "a/b:val has no files"),
+        (FILES, ["val"], Split("a/b", None, "val"), r"a/b: the configs of its card are \['val'\], and must be a list"),
+        (FILES, {"val": {}}, Split("a/b", None, "val"), "a/b: the configs of its card are {'val': {}}, and must be"),
+        (FILES, "val", Split("a/b", None, "val"), "a/b: the configs of its card are val, and must be a list"),
         (SHARDED[:1] + SHARDED[2:], [], Split("a/b", None, "test"), "lacks shard 1 of 3"),
         (SHARDED[:2], [], Split("a/b", None, "test"), "lacks shard 2 of 3"),
         (["test.parquet", "test.jsonl"], [], Split("a/b", None, "test"), "more than once"),
@@ -83,7 +86,7 @@ def test_files_by_the_card(config: str | None, split: str, expected: str) -> Non
         (["test.parquet", *SHARDED], [], Split("a/b", None, "test"), "more than once"),
     ],
 )
-def test_what_is_not_there_or_not_clear(paths: list[str], configs: list[Any], split: Split, message: str) -> None:
+def test_what_is_not_there_or_not_clear(paths: list[str], configs: Any, split: Split, message: str) -> None:
     with pytest.raises(TaskError, match=message):
         choose_files(paths, split, configs)
 
