@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import shutil
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from lladav_eval.errors import EnvironmentError_, UsageError
@@ -20,7 +21,7 @@ MAX_MEMBERS = 1_000_000
 
 
 def unpack(archive: Path, folder: Path) -> int:
-    """Unpack a zip archive into ``folder``; files already there with the right size stay. Returns how many were new.
+    """Unpack a zip archive into ``folder``; files already there with the right content stay. Returns how many were new.
 
     All members are checked before the first is written; each one appears under its name only when it is complete.
 
@@ -38,20 +39,10 @@ def unpack(archive: Path, folder: Path) -> int:
             for info, path in todo:
                 _write(file, info, path, archive, folder)
             return len(todo)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # without a number it is bz2's, of damaged data
+            raise EnvironmentError_(f"{archive} can't be unpacked ({error.strerror}); see to it, then go on") from error
         raise UsageError(f"{archive} is not a zip file that can be read ({error}); get it again") from error
-    except OSError as error:
-        raise EnvironmentError_(
-            f"{archive} can't be unpacked ({error.strerror or error}); see to it, then go on"
-        ) from error
-
-
-def remaining(archive: Path, folder: Path) -> Iterator[str]:
-    """Names of members that aren't unpacked yet."""
-    with zipfile.ZipFile(archive) as file:
-        for info in file.infolist():
-            if not info.is_dir() and not _is_there(_target(info, archive, folder), info):
-                yield info.filename
 
 
 def _target(info: zipfile.ZipInfo, archive: Path, folder: Path) -> Path:
@@ -90,7 +81,14 @@ def _refuse_bombs(archive: Path, infos: Sequence[zipfile.ZipInfo]) -> None:
 
 
 def _is_there(path: Path, info: zipfile.ZipInfo) -> bool:
-    return path.is_file() and not path.is_symlink() and path.stat().st_size == info.file_size
+    """A newer release's file may be as long as the one before: the checksum tells."""
+    if not path.is_file() or path.is_symlink() or path.stat().st_size != info.file_size:
+        return False
+    checksum = 0
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            checksum = zlib.crc32(chunk, checksum)
+    return checksum == info.CRC
 
 
 def _require_room(folder: Path, size: int) -> None:

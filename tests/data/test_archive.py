@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import stat
 import zipfile
 from pathlib import Path
@@ -38,6 +39,13 @@ def test_members_arrive_and_a_second_call_writes_nothing(tmp_path: Path) -> None
     assert unpack(archive, out) == 2
     assert (out / "data" / "1.mp4").read_bytes() == b"one"
     assert not list(out.rglob("*.part"))
+
+
+def test_a_file_of_the_same_length_and_other_content_is_replaced(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert unpack(make(tmp_path / "1.zip", {"1.mp4": b"old", "2.mp4": b"two"}), out) == 2
+    assert unpack(make(tmp_path / "2.zip", {"1.mp4": b"new", "2.mp4": b"two"}), out) == 1
+    assert (out / "1.mp4").read_bytes() == b"new"
 
 
 @pytest.mark.parametrize("name", ["../evil", "a/../../evil", "/tmp/evil", "a\\..\\evil", "C:/evil", "..", "a/../b"])
@@ -86,6 +94,17 @@ def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_text_that_compresses_well_is_no_bomb(tmp_path: Path) -> None:
     archive = make(tmp_path / "v.zip", {"a.json": b"subtitle " * 100_000}, method=zipfile.ZIP_DEFLATED)
     assert unpack(archive, tmp_path / "out") == 1
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damaged_members(tmp_path: Path, method: int) -> None:
+    archive = make(tmp_path / "v.zip", {"1.mp4": random.Random(0).randbytes(3000) + b"a" * 30_000}, method=method)
+    content = bytearray(archive.read_bytes())
+    content[60:90] = b"\xff" * 30
+    archive.write_bytes(content)
+    with pytest.raises(UsageError, match=r"v\.zip is not a zip file that can be read"):
+        unpack(archive, tmp_path / "out")
+    assert not (tmp_path / "out" / "1.mp4").exists()
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "text"])
