@@ -28,7 +28,7 @@ _NEGATION = re.compile(
 """In a statement it leaves the next letter unread, however far that is: "none of the options, though (B) is near"."""
 _LATEX = re.compile(r"\\(?:text|math|bf|rm)[a-z]*|\\f?box(?:ed)?|\\[()\[\]]|[${}]")
 """What stands around a letter that is set as a formula."""
-_LABELS = re.compile(r"(?:^|\s)[(\[]?([A-Za-z])(?:[.):\]]|\s-)(?=\s+(?!(?:and|or|is|are|was|were|because|since|as)\b))")
+_LABELS = re.compile(r"(?:^|\s)([(\[]?)([A-Za-z])([.):\]]|\s-)(?=\s+(?!(?:and|or|is|are|was|were|because|since|as)\b))")
 """Labels that something is listed behind: not those in "(A) because (B) and (C) are wrong"."""
 _BOLD = re.compile(r"\*\*|__|`")
 
@@ -138,8 +138,9 @@ class _Readings:
 
     def _lists_options(self, text: str) -> bool:
         """Whether a text begins with labels in their order: with the first three, if there are so many."""
-        labels = "".join(_LABELS.findall(text)).upper()
-        return len(self.letters) > 1 and labels.startswith(self.letters[:3])
+        labels = _LABELS.findall(text)
+        alike = "".join(letter for bracket, letter, mark in labels if (bracket, mark) == labels[0][::2])
+        return len(self.letters) > 1 and alike.upper().startswith(self.letters[:3])
 
     def _run(self, text: str, match: re.Match[str]) -> tuple[set[str], int]:
         """The letter that ``match`` found and those joined to it, without those denied behind them; where they end."""
@@ -209,7 +210,7 @@ def _readings(letters: str) -> _Readings:
         ),
         second=re.compile(
             r"(?:(?:(?!\b(?:because|since|as|for|which|while|but|not|than|so|if|is|are|was|were|has|have)\b|\.\s)"
-            r"[^;:!?()\[\]]){0,60}?(?:[,;/&+]|\b(?:and|or)\b))?"
+            r"[^;:!?()\[\]]){0,60}?(?:[,;]|\b(?:and|or)\b))?"
             rf"\s*(?:[(\[]\s*([{among}])\s*[)\]]|([{among}])[.):])(?!\w|\s+(?:is|are|was|were|has|have|does|would)\b)",
             re.IGNORECASE,
         ),

@@ -25,7 +25,7 @@ _ANSWER_CUE = re.compile(
 )
 _DENIAL = re.compile(
     r"""(?:n't|\b(?:not|never|cannot|no\s+longer|none|neither|nor|either|unlikely|impossible|whether|if|(?:i|we)\s+doubt
-        |except|than|instead\s+of|(?:all|any|anything|everything)\s+but|rul(?:e|es|ed|ing)\s+out
+        |except(?:\s+for)?|than|instead\s+of|(?:all|any|anything|everything)\s+but|rul(?:e|es|ed|ing)\s+out
         |exclud(?:e|es|ed|ing)|eliminat(?:e|es|ed|ing)|reject(?:s|ed|ing)?))\b
     (?:\s+(?:think|believe|suppose|expect|say|sure|certain|clear|likely|possible|seem|appear|look|like))?
     (?:\s+that)?
@@ -33,11 +33,11 @@ _DENIAL = re.compile(
         (?:'s|\s+(?:is|are|was|can|could|would|might|should)))?
     (?:\s+(?:to\s+)?be)?
     (?:\s+(?:choose|pick|select|accept|go\s+(?:for|with)))?
-    (?:\s+(?:for|exactly|precisely|simply|just|really|actually|necessarily|equal\s+to))?
+    (?:\s+(?:exactly|precisely|simply|just|really|actually|necessarily|equal\s+to))?
     (?:\s+(?:in|among|(?:any\s+|one\s+|all\s+|both\s+)?of))?
     (?:\s+(?:the|an?|any|both|either))?
     (?:\s+(?:(?:correct|right|final|best|given|listed)\s+)?(?:answer|option|choice|letter|number|value)s?)?
-    [^\w.,;!?]*$""",
+    [^\w.,;!?)\]]*$""",
     re.IGNORECASE | re.VERBOSE,
 )
 """A denial, and behind it only words that lead to what is denied: ``unlikely to be``, ``n't think the answer is``."""

@@ -83,6 +83,8 @@ def test_is_empty() -> None:
         ("It is not\n", False),
         ("There is no doubt that it is ", False),
         ("It is not red, it is ", False),
+        ("(red, but not a) - ", False),
+        ("all of them except for ", True),
     ],
 )
 def test_is_denied(before: str, denied: bool) -> None:

@@ -61,7 +61,7 @@ STATED = (
     "**Answer: {}**", "**Answer:** {}", "The answer is {}!", "Answer: {} (cat)", "Answer: {} - cat", "{}) cat",
     "Answer: {}\n\nThe picture shows it.", "It is so.\n\n**Answer: {}**", "It is so.\n\n**Answer:** **{}**",
     "Rate = k[H].\n\nAnswer: {}", "Consider (H). Answer: {} because it fits.", "So the answer is ({}), not (H).",
-    "({}) because (H) and (J) are wrong", "({}) because (H) is wrong", "({}); (H) and (J) are wrong",
+    "({}) because (H) and (J) are wrong", "({}) because (H) is wrong", "({}); (H) and (J) are wrong", "({}) P/(H)",
     "The answer is not (H) but ({})", "The answer is the longest one ({}), since it fits.",
     "({}) red, and (H) is too bright", "({}) red because the slope and (H) differ", "The one that is not right is ({})",
     "(H), (G) and (J) are wrong, so ({})", "It is not certain. ({}) fits", "\\boxed{{H}}\nso \\boxed{{{}}}",
@@ -107,6 +107,10 @@ def test_an_echoed_list_of_options_is_no_answer(
     assert extract_choice(listed, letters) is None
     assert extract_choice(listed, contents) is None
     assert extract_choice(f"{listed}\n\nThe answer is ({letters[1]}).", contents) == letters[1]
+
+
+def test_a_list_may_hold_other_labels() -> None:
+    assert extract_choice("A. C to B - on it\nB. C to D - on it\nC. A to E - off it\nD. A to B - on it", "ABCD") is None
 
 
 def test_several_options_with_their_contents() -> None:
