@@ -41,7 +41,7 @@ def _load(spec: RunSpec, code: str) -> Answerer:
 
 
 def choose_engine(spec: RunSpec, say: Callable[[str], None]) -> StartEngine:
-    """The engine that ``--engine`` and ``--workers`` ask for; ``say`` is told of workers that died.
+    """The engine that ``--engine`` and ``--workers`` ask for; ``say`` is told of workers that died or say nothing.
 
     Raises SettingError for options that contradict each other, EnvironmentError_ if Ray isn't installed.
     """
@@ -56,7 +56,14 @@ def choose_engine(spec: RunSpec, say: Callable[[str], None]) -> StartEngine:
         from lladav_eval.engine.ray import check_installed, ray_engine
 
         check_installed()
-        return partial(ray_engine, workers=spec.workers, address=spec.ray_address, one_gpu_each=one_gpu_each, say=say)
+        return partial(
+            ray_engine,
+            workers=spec.workers,
+            address=spec.ray_address,
+            one_gpu_each=one_gpu_each,
+            time_limit=spec.time_limit,
+            say=say,
+        )
     if spec.ray_address is not None:
         raise SettingError("--ray-address needs --engine ray")
     if spec.workers is None or spec.workers == 1:
@@ -65,4 +72,4 @@ def choose_engine(spec: RunSpec, say: Callable[[str], None]) -> StartEngine:
         return LocalEngine
     from lladav_eval.engine.processes import process_engine
 
-    return partial(process_engine, workers=spec.workers, one_gpu_each=one_gpu_each, say=say)
+    return partial(process_engine, workers=spec.workers, one_gpu_each=one_gpu_each, time_limit=spec.time_limit, say=say)

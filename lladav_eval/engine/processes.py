@@ -10,14 +10,15 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from multiprocessing.reduction import ForkingPickler
 
 import psutil
 
-from lladav_eval.engine.crew import Answered, CrewEngine, Lost, check_same
+from lladav_eval.engine.crew import LOOK_AFTER, Answered, CrewEngine, Lost, check_same
 from lladav_eval.engine.worker import Facts, Fault, Worker, use_threads
 from lladav_eval.errors import EnvironmentError_, EvalError
 from lladav_eval.records import Answerer, Question
@@ -25,7 +26,7 @@ from lladav_eval.records import Answerer, Question
 FAILED_STARTS = 3
 """So many workers in a row that die before they are ready end the run."""
 PATIENCE = 5.0
-"""Seconds a worker gets to end when told to; then it is killed."""
+"""Seconds that the end of a worker is waited for."""
 
 
 def process_engine(
@@ -34,13 +35,15 @@ def process_engine(
     *,
     workers: int,
     one_gpu_each: bool = True,
+    time_limit: float | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> CrewEngine:
     """An engine of ``workers`` processes; ``load_model`` must be importable by them.
 
-    Where there are GPUs and ``one_gpu_each``, a worker sees one of them, in turn. ``say`` is told of dead workers.
+    Where there are GPUs and ``one_gpu_each``, a worker sees one of them, in turn. ``time_limit`` and ``say`` are as in
+    ``CrewEngine``.
     """
-    return CrewEngine(Processes(load_model, workers, _gpus() if one_gpu_each else []), batch_size, say)
+    return CrewEngine(Processes(load_model, workers, _gpus() if one_gpu_each else []), batch_size, say, time_limit)
 
 
 @dataclass
@@ -50,6 +53,23 @@ class _Process:
     ready: bool = False
     batches: int = 0
     """Those it hasn't answered yet."""
+    outbox: queue.SimpleQueue[memoryview | None] = field(default_factory=queue.SimpleQueue)
+    """What is sent to it by a thread, as one that hangs takes nothing in; None is the end."""
+
+    def send_all(self) -> None:
+        """The thread's work."""
+        with contextlib.suppress(OSError):  # it is dead: its end of the pipe says so to ``wait``
+            while (batch := self.outbox.get()) is not None:
+                self.connection.send_bytes(batch)
+
+    def end(self) -> None:
+        """Now, whatever it does; with what it started, such as a decoder of videos that hangs as well."""
+        with contextlib.suppress(psutil.Error):
+            for child in psutil.Process(self.process.pid).children(recursive=True):
+                child.kill()
+        self.process.kill()
+        self.process.join(PATIENCE)
+        self.outbox.put(None)
 
 
 class Processes:
@@ -88,7 +108,9 @@ class Processes:
         with _without_ctrl_c():
             process.start()
         theirs.close()  # so that its death closes the pipe
-        return _Process(process, ours)
+        started = _Process(process, ours)
+        threading.Thread(target=started.send_all, name=f"to worker {index}", daemon=True).start()
+        return started
 
     def __len__(self) -> int:
         return len(self._crew)
@@ -99,11 +121,12 @@ class Processes:
     def ask(self, worker: int, questions: Sequence[Question]) -> None:
         one = self._crew[worker]
         one.batches += 1
-        with contextlib.suppress(OSError):  # it is dead: its end of the pipe says so to ``wait``
-            one.connection.send(list(questions))
+        one.outbox.put(ForkingPickler.dumps(list(questions)))
 
     def wait(self) -> Answered | Lost | None:
-        heard = wait([one.connection for one in self._crew])
+        heard = wait([one.connection for one in self._crew], LOOK_AFTER)
+        if not heard:
+            return None
         # In turn, so that one that always has something to say doesn't drown the others.
         turns = (turn % len(self._crew) for turn in range(self._heard_last + 1, self._heard_last + 1 + len(self._crew)))
         self._heard_last = index = next(turn for turn in turns if self._crew[turn].connection in heard)
@@ -111,7 +134,7 @@ class Processes:
         try:
             message = one.connection.recv()
         except (EOFError, OSError):
-            return self._replace(index)
+            return self._replace_dead(index)
         if isinstance(message, Fault):
             raise message.error()
         if isinstance(message, Facts):
@@ -123,11 +146,15 @@ class Processes:
         one.batches -= missing == 0
         return Answered(index, part)
 
-    def _replace(self, index: int) -> Lost | None:
-        """Put a fresh process in the place of one that died."""
+    def replace(self, worker: int, reason: str) -> Lost:
+        self._crew[worker].end()
+        self._crew[worker] = self._start(worker)
+        return Lost(worker, reason)
+
+    def _replace_dead(self, index: int) -> Lost | None:
         dead = self._crew[index]
-        dead.connection.close()
         dead.process.join(PATIENCE)
+        dead.outbox.put(None)
         reason = f"worker {index} died ({_how(dead.process.exitcode)})"
         if not dead.ready:
             self._failed_starts += 1
@@ -141,21 +168,7 @@ class Processes:
 
     def close(self) -> None:
         for one in self._crew:
-            _end_children(one.process)
-            one.process.terminate()
-        for one in self._crew:
-            one.process.join(PATIENCE)
-            if one.process.exitcode is None:
-                one.process.kill()
-                one.process.join()
-            one.connection.close()
-
-
-def _end_children(worker: SpawnProcess) -> None:
-    """What a worker started, such as the decoder of videos, doesn't notice its end while it hangs."""
-    with contextlib.suppress(psutil.Error):
-        for child in psutil.Process(worker.pid).children(recursive=True):
-            child.kill()
+            one.end()
 
 
 def _how(exitcode: int | None) -> str:

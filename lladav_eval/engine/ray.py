@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
-from lladav_eval.engine.crew import Answered, CrewEngine, Lost, check_same
+from lladav_eval.engine.crew import LOOK_AFTER, Answered, CrewEngine, Lost, check_same
 from lladav_eval.engine.worker import Facts, Fault, Worker
 from lladav_eval.errors import EnvironmentError_, EvalError, one_line
 from lladav_eval.records import Answerer, Generation, Question
@@ -48,6 +48,7 @@ def ray_engine(
     workers: int | None = None,
     address: str | None = None,
     one_gpu_each: bool = True,
+    time_limit: float | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> CrewEngine:
     """An engine of Ray actors.
@@ -59,12 +60,13 @@ def ray_engine(
         address: ``HOST:PORT``, ``auto`` or ``ray://HOST:PORT``; None is RAY_ADDRESS, or else a cluster started here,
             on the loopback interface, for this run alone.
         one_gpu_each: reserve a GPU for every worker where the cluster has any.
-        say: is told of dead workers and long waits.
+        time_limit: as in ``CrewEngine``.
+        say: is told of dead and silent workers and of long waits.
 
     Raises:
         EnvironmentError_: if the cluster can't be reached or gives no worker.
     """
-    return CrewEngine(Actors(load_model, workers, address, one_gpu_each, say), batch_size, say)
+    return CrewEngine(Actors(load_model, workers, address, one_gpu_each, say), batch_size, say, time_limit)
 
 
 class _Actor:
@@ -167,7 +169,7 @@ class Actors:
         import ray
         from ray.exceptions import RayError, RayTaskError
 
-        done, _ = ray.wait(list(self._calls), num_returns=1, timeout=1.0)
+        done, _ = ray.wait(list(self._calls), num_returns=1, timeout=LOOK_AFTER)
         if not done:
             self._check_patience()
             return None
@@ -198,14 +200,23 @@ class Actors:
     def _lost(self, index: int, reason: str) -> Lost | None:
         """A worker died; loading again waits for Ray to restart it, and dies only with its last restart."""
         if self._crew[index].batches:
-            self._calls = {call: worker for call, worker in self._calls.items() if worker != index}
-            self._load(index)
-            return Lost(index, f"worker {index} died ({reason})")
+            return self._restarted(index, f"worker {index} died ({reason})")
         del self._crew[index]
         self._say(f"worker {index} is gone for good: {reason}")
         if not self._crew:
             raise EnvironmentError_(f"no worker is left; the last one: {reason}")
         return None
+
+    def replace(self, worker: int, reason: str) -> Lost:
+        import ray
+
+        ray.kill(self._crew[worker].actor, no_restart=False)
+        return self._restarted(worker, reason)
+
+    def _restarted(self, index: int, reason: str) -> Lost:
+        self._calls = {call: worker for call, worker in self._calls.items() if worker != index}
+        self._load(index)
+        return Lost(index, reason)
 
     def _check_patience(self) -> None:
         """Say what is waited for, and don't wait for ever, while no worker has work."""

@@ -29,6 +29,8 @@ class Scripted:
     """Where workers leave notes."""
     kill: dict[int, int] = field(default_factory=dict)
     """How many workers die over a row."""
+    hang: dict[int, int] = field(default_factory=dict)
+    """How many workers stop for good over a row."""
     raise_on: int | None = None
     seconds: float = 0.0
     """Time a row takes."""
@@ -47,10 +49,11 @@ class Scripted:
     def one(self, question: Question) -> Generation:
         row = question.doc_id
         note(self.folder / "asked", f"{os.getpid()} {question.task} {row}")
-        deaths = self.folder / f"deaths-{row}"
-        if row in self.kill and len(notes(deaths)) < self.kill[row]:
-            note(deaths, str(os.getpid()))
-            os.kill(os.getpid(), signal.SIGKILL)
+        for ends, how in ((self.kill, signal.SIGKILL), (self.hang, signal.SIGSTOP)):
+            deaths = self.folder / f"deaths-{row}"
+            if len(notes(deaths)) < ends.get(row, 0):
+                note(deaths, str(os.getpid()))
+                os.kill(os.getpid(), how)
         if row == self.raise_on:
             raise ZeroDivisionError("row by zero")
         time.sleep(self.seconds)

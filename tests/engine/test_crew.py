@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 
 import pytest
-from crew_models import items
+from crew_models import PARAMS, items
 
 from lladav_eval.engine.ahead import Ahead
 from lladav_eval.engine.base import Item
 from lladav_eval.engine.crew import Answered, CrewEngine, Lost
 from lladav_eval.engine.worker import Facts
-from lladav_eval.records import Generation, Question
+from lladav_eval.records import Generation, Question, Request
 
 
 class Dealt:
@@ -48,17 +49,53 @@ class Dealt:
         batch = self.waiting[worker].popleft()
         return Answered(worker, [(place, Generation(str(row))) for place, row in enumerate(batch)])
 
+    def replace(self, worker: int, reason: str) -> Lost:
+        raise AssertionError
+
     def close(self) -> None:
         """There is nothing to end."""
 
 
-def deal(crew: Dealt, source: Iterator[Item], size: int) -> tuple[dict[int, str], list[str]]:
+class Hanging(Dealt):
+    """Worker 1 says nothing once it has been given a certain row, until it has been replaced so often."""
+
+    def __init__(self, row: int, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__()
+        self.row = row
+        self.times = times
+        self.clock = 0.0
+        self.ended: list[float] = []
+        monkeypatch.setattr("lladav_eval.engine.crew.monotonic", lambda: self.clock)
+
+    def hangs(self, worker: int) -> bool:
+        batches = self.waiting[worker]
+        return bool(batches) and self.row in batches[0] and len(self.ended) < self.times
+
+    def wait(self) -> Answered | Lost | None:  # type: ignore[override]
+        able = [worker for worker in (0, 1) if self.waiting[worker] and not self.hangs(worker)]
+        if not able:
+            self.clock += 1.0
+            return None
+        self.clock += 0.01
+        batch = self.waiting[able[0]].popleft()
+        return Answered(able[0], [(place, Generation(str(row))) for place, row in enumerate(batch)])
+
+    def replace(self, worker: int, reason: str) -> Lost:
+        assert self.hangs(worker)
+        self.ended.append(self.clock)
+        self.waiting[worker].clear()
+        return Lost(worker, reason)
+
+
+def deal(
+    crew: Dealt, source: Iterator[Item], size: int, time_limit: float | None = None
+) -> tuple[dict[int, str], list[str]]:
     said: list[str] = []
     given: dict[int, str] = {}
-    for group in CrewEngine(crew, size, said.append).answer(source):
+    for group in CrewEngine(crew, size, said.append, time_limit).answer(source):
         for item, answer in group:
             assert item.doc_id not in given
-            given[item.doc_id] = answer.text
+            given[item.doc_id] = answer.text or str(answer.error)
     return given, said
 
 
@@ -90,6 +127,46 @@ def test_batches_get_smaller_towards_the_end_where_the_number_of_items_is_known(
     assert sizes[-2:] != [32, 32]
     assert max(sizes[-3:]) <= 8
     assert sizes == sorted(sizes, reverse=True)
+
+
+def test_a_worker_that_is_silent_past_its_samples_time_limits_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    crew = Hanging(5, 1, monkeypatch)
+    given, said = deal(crew, iter(items(20)), 4, time_limit=10)
+    assert given == {row: str(row) for row in range(20)}
+    assert crew.ended == [pytest.approx(60 + 4 * 10, abs=2)]
+    quiet, hung = said
+    assert re.fullmatch(r"worker \d has been silent for 60 s over 4 samples; it is ended after 100 s", quiet)
+    assert re.fullmatch(r"worker \d hung: it was silent for 10[01] s; its [48] samples are asked again", hung)
+
+
+def test_a_sample_over_which_workers_hang_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    crew = Hanging(5, 99, monkeypatch)
+    given, _ = deal(crew, iter(items(20)), 4, time_limit=10)
+    assert [row for row, text in given.items() if text != str(row)] == [5]
+    assert re.match(r"3 workers died over this sample, the last one: worker \d hung: it was silent for 7", given[5])
+    assert len(crew.ended) == 3
+
+
+def test_a_video_may_be_decoded_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    crew = Hanging(0, 1, monkeypatch)
+    question = Question("a", 0, Request("?", video="clip.mp4"), PARAMS)
+    deal(crew, iter([Item("a", 0, "key", "?", question)]), 4, time_limit=10)
+    assert crew.ended == [pytest.approx(60 + 900 + 10, abs=2)]
+
+
+def test_without_a_time_limit_silent_workers_are_named_ever_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    crew = Hanging(5, 1, monkeypatch)
+    said: list[str] = []
+
+    def say(text: str) -> None:
+        said.append(text)
+        if len(said) == 3:
+            crew.times = 0  # it comes back by itself
+
+    assert sum(len(group) for group in CrewEngine(crew, 4, say).answer(iter(items(20)))) == 20
+    assert [int(text.split(" for ")[1].split()[0]) for text in said] == pytest.approx([60, 120, 240], abs=4)
+    assert all(text.endswith("4 samples; --time-limit would tell whether it hangs") for text in said)
+    assert crew.ended == []
 
 
 def test_batches_of_large_media_are_smaller(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,11 +17,12 @@ from pathlib import Path
 import crew_models
 import pytest
 from crew_models import Scripted, Streaming, alive, items, notes, wait_for
+from PIL import Image
 
 from lladav_eval.engine.base import Item
 from lladav_eval.engine.processes import Processes, process_engine
 from lladav_eval.errors import CheckpointError, EnvironmentError_
-from lladav_eval.records import Generation
+from lladav_eval.records import Generation, Question
 
 
 def answers(model: Scripted, asked: list[Item], size: int = 3, workers: int = 2) -> tuple[list[list[int]], list[str]]:
@@ -67,6 +68,26 @@ def test_a_killed_worker_is_replaced_and_its_batch_asked_again(tmp_path: Path) -
     assert "SIGKILL" in death
     assert re.search(r"its [36] samples are asked again$", death)  # with those of the batch behind, if it had one
     assert asked_rows(tmp_path) == sorted([*range(12), 3, 4])  # 5 hadn't been reached, nor the batch behind
+
+
+def test_a_hung_worker_is_replaced_whatever_is_sent_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lladav_eval.engine.crew.QUIET", 1.0)
+    large = [dataclasses.replace(item, question=with_large_picture(item)) for item in items(12)]
+    load = partial(crew_models.scripted, Scripted(tmp_path, hang={4: 1}))
+    said: list[str] = []
+    with process_engine(load, 3, workers=2, one_gpu_each=False, time_limit=0.1, say=said.append) as engine:
+        given = [item.doc_id for group in engine.answer(iter(large)) for item, answer in group if answer.status == "ok"]
+    assert sorted(given) == list(range(12))
+    assert [line for line in said if re.search(r"^worker \d hung: it was silent for . s; its [36] samples are", line)]
+    (stopped,) = notes(tmp_path / "deaths-4")
+    wait_for(lambda: not alive(int(stopped)))
+
+
+def with_large_picture(item: Item) -> Question:
+    """More than a pipe takes in."""
+    assert item.question is not None
+    request = dataclasses.replace(item.question.request, images=(Image.new("RGB", (2000, 1000)),))
+    return dataclasses.replace(item.question, request=request)
 
 
 def test_the_only_worker_is_replaced_too(tmp_path: Path) -> None:

@@ -80,12 +80,12 @@ def nodes(cluster: Nodes) -> Nodes:
     return cluster
 
 
-def answers(model: Scripted, address: str) -> list[str]:
+def answers(model: Scripted, address: str, time_limit: float | None = None) -> list[str]:
     """Twelve items through two workers, each exactly once; gives what was said of deaths."""
     said: list[str] = []
     given: dict[int, str] = {}
     load = partial(crew_models.scripted, model)
-    with ray_engine(load, 3, workers=2, address=address, say=said.append) as engine:
+    with ray_engine(load, 3, workers=2, address=address, time_limit=time_limit, say=said.append) as engine:
         assert engine.fingerprint == "scripted-1"
         for group in engine.answer(iter(items(12, unreadable=[7]))):
             for item, answer in group:
@@ -113,6 +113,13 @@ def test_a_killed_worker_is_restarted_by_ray_and_its_batch_asked_again(nodes: No
     assert re.search(r"its [3-6] samples are asked again$", death)  # with those of the batch behind, if it had one
     rows = sorted(int(line.split()[2]) for line in notes(tmp_path / "asked"))
     assert rows == sorted([0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 3, 4])
+
+
+@pytest.mark.slow
+def test_a_hung_worker_is_restarted_by_ray(nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lladav_eval.engine.crew.QUIET", 2.0)
+    said = answers(Scripted(tmp_path, hang={4: 1}), nodes.address, time_limit=0.1)
+    assert [line for line in said if re.search(r"hung: it was silent for \d+ s; its [3-6] samples are asked", line)]
 
 
 @pytest.mark.slow
