@@ -53,7 +53,10 @@ class Endpoint:
             )
         if wrong:
             shown = text.split("@")[0][:40]
-            raise UsageError(f"{shown!r} names no {what}: give MODEL@URL, for example gpt-4o-mini@https://host/v1")
+            raise UsageError(
+                f"{shown!r} names no {what} with its address: give MODEL@URL, the address with http:// or https://, "
+                "for example gpt-4o-mini@https://host/v1"
+            )
         return cls(model, url.rstrip("/").removesuffix("/chat/completions"))
 
 

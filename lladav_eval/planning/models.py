@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from lladav_eval.errors import CheckpointError, EnvironmentError_, one_line
+from lladav_eval.errors import CheckpointError, EnvironmentError_, UsageError, one_line
 from lladav_eval.model.checkpoint import HUB_NAME, OFFICIAL, find_checkpoint
 from lladav_eval.model.config import ModelConfig, parse_config, read_config
 from lladav_eval.model.official import OFFICIAL_FIELDS, OFFICIAL_VOCABULARY
@@ -30,9 +30,13 @@ def find_sizes(name: str, offline: bool = False) -> Sizes:
     """Sizes of an embedded model, a directory (config.json is enough), or a hub name (only config.json is fetched).
 
     Raises:
+        UsageError: another kind of model.
         CheckpointError: no such model, or a config that isn't a LLaDA-V's.
         EnvironmentError_: the hub is needed and can't be reached.
     """
+    kind = name.partition(":")[0]
+    if kind in ("hf", "openai", "lmms", "replay"):
+        raise UsageError(f"{name}: only LLaDA-V checkpoints can be planned; {kind}: models can be run")
     if HUB_NAME.fullmatch(name) and not Path(name).expanduser().exists():
         return _from_hub(name, offline)
     directory = find_checkpoint(name, offline)

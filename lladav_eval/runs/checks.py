@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from importlib import import_module
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lladav_eval.errors import SettingError, TaskError
 from lladav_eval.records import RunSpec
-from lladav_eval.runs.questions import Plan
+from lladav_eval.runs.questions import Plan, metadata_of
 from lladav_eval.runs.verdicts import metric_names
 from lladav_eval.scoring.registry import Scorer, get_scorer
 
@@ -30,8 +30,9 @@ def check_plan(plan: Plan, spec: RunSpec, console: Console | None) -> None:
             f"the task {plan.name} says `higher_is_better: false` of {', '.join(lower)}: failed samples count as 0 and "
             "reports take more for better, so give 1 minus it, or leave it out of metric_list"
         )
-    metadata = plan.task.config.metadata
-    family = metadata.get("family") if isinstance(metadata, dict) else None
+    metadata = metadata_of(plan.task)
+    _check_columns(plan, metadata)
+    family = metadata.get("family")
     if family is None:
         return
     if family in VIDEO_FAMILIES:
@@ -48,6 +49,15 @@ def check_plan(plan: Plan, spec: RunSpec, console: Console | None) -> None:
             highlight=False,
             soft_wrap=True,
         )
+
+
+def _check_columns(plan: Plan, metadata: dict[str, Any]) -> None:
+    """The columns that sort rows have to be there: a misspelt one would leave every sample without its place."""
+    row = plan.task.eval_docs_no_media[0]
+    for name in ("category", "cluster"):
+        column = str(metadata.get(name, ""))
+        if column and column not in row and column.partition(".")[0] not in row:
+            raise TaskError(f"{plan.name}: metadata.{name} names {column!r}, rows have {', '.join(map(str, row))}")
 
 
 def _check_rows(plan: Plan, scorer: Scorer, limit: int | None) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
-from lladav_eval.errors import EnvironmentError_, EvalError, TaskError, one_line
+from lladav_eval.errors import EnvironmentError_, EvalError, TaskError, UsageError, one_line
 
 if TYPE_CHECKING:
     from lmms_eval.api.task import ConfigurableTask
@@ -167,6 +167,11 @@ def load_tasks(
     from lmms_eval.tasks import TaskManager
     from PIL import ImageFile
 
+    if data_dir is not None and not any(is_benchmark(name, include_path) for name in names):
+        raise UsageError(
+            f"--data {data_dir}: rows of {', '.join(names)} come from elsewhere; it is for tasks whose YAML has "
+            "metadata.family"
+        )
     # lmms-eval makes Pillow fill cut-off images with grey; here they are failed samples.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     folders = [str(tasks_dir()), *(str(Path(path).resolve()) for path in include_path)]

@@ -150,3 +150,12 @@ def test_nothing_is_assumed_about_a_users_own_task(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("lladav_eval.planning.workload.load_tasks", missing)
     with pytest.raises(EnvironmentError_, match="no rows"):
         workload(RunSpec(tasks=("lladav_pocket_yesno",), model="m"), "lladav_pocket_yesno", CONFIG, None, 5)
+
+
+@pytest.mark.parametrize("name", ["hf:org/name", "openai:m@http://h/v1", "lmms:dummy", "replay:x.jsonl"])
+def test_models_that_are_no_checkpoints_of_ours_are_refused(name: str) -> None:
+    from lladav_eval.errors import UsageError
+    from lladav_eval.planning.models import find_sizes
+
+    with pytest.raises(UsageError, match="only LLaDA-V checkpoints can be planned"):
+        find_sizes(name)

@@ -431,3 +431,17 @@ def test_a_refused_command_leaves_no_directory_behind(tasks: Path, tmp_path: Pat
     with pytest.raises(TaskError):
         go(tmp_path / "kept", toy.ToyModel(), dataclasses.replace(SPEC, tasks=("lladav_gone",)))
     assert (tmp_path / "kept").exists()
+
+
+def test_data_that_no_task_reads_is_refused(tasks: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--data mine: rows of lladav_toy_a, lladav_toy_b come from elsewhere"):
+        go(tmp_path / "run", toy.ToyModel(), dataclasses.replace(SPEC, data="mine"))
+
+
+@pytest.mark.parametrize("name", ["category", "cluster"])
+def test_a_misspelt_column_is_refused_before_the_model(tasks: Path, tmp_path: Path, name: str) -> None:
+    file = next(tasks.glob("*toy_a.yaml"))
+    kept = [line for line in file.read_text().splitlines() if not line.startswith("  category:")]
+    file.write_text("\n".join(kept).replace("version: 1.5", f"version: 1.5\n  {name}: kolour"))
+    with pytest.raises(TaskError, match=f"metadata.{name} names 'kolour', rows have "):
+        go(tmp_path / "run", toy.ToyModel())
