@@ -22,7 +22,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from lladav_eval.engine.crew import LOOK_AFTER, Answered, CrewEngine, Lost, check_same
-from lladav_eval.engine.worker import Facts, Fault, Worker
+from lladav_eval.engine.worker import Facts, Fault, Worker, use_threads
 from lladav_eval.errors import EnvironmentError_, EvalError, one_line
 from lladav_eval.records import Answerer, Generation, Question
 
@@ -72,7 +72,9 @@ def ray_engine(
 class _Actor:
     """A worker as Ray runs it. Errors are returned, so that they reach the user in their own words."""
 
-    def __init__(self, load_model: Callable[[], Answerer]) -> None:
+    def __init__(self, load_model: Callable[[], Answerer], threads: int | None) -> None:
+        if threads is not None:
+            use_threads(threads)
         self._load_model = load_model
         self._worker: Worker | None = None
 
@@ -134,7 +136,7 @@ class Actors:
                 num_cpus=cpus, num_gpus=1 if gpus else 0, max_restarts=RESTARTS, max_task_retries=0
             )
             for index in range(count):
-                self._crew[index] = _Member(remote.remote(load_model))
+                self._crew[index] = _Member(remote.remote(load_model, None if gpus else max(1, int(cpus))))
                 self._load(index)
             while self._facts is None:
                 self.wait()

@@ -85,11 +85,15 @@ def _check_videos(questions: Sequence[Question]) -> None:
             )
 
 
-def use_threads(count: int) -> None:
-    """Computing threads of this process; OMP_NUM_THREADS, where the user set it, comes first."""
-    asked = os.environ.setdefault("OMP_NUM_THREADS", str(count))
-    os.environ.setdefault("MKL_NUM_THREADS", asked)
+def use_threads(most: int) -> None:
+    """Computing threads of this process: ``most``, or fewer where OMP_NUM_THREADS says so.
+
+    A larger number there was meant for one process; workers that take more than their share slow each other down.
+    """
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    count = min(most, int(asked)) if asked.isdigit() and int(asked) else most
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(count)
     if "torch" in sys.modules:
         import torch
 
-        torch.set_num_threads(int(asked) if asked.isdigit() else count)
+        torch.set_num_threads(count)

@@ -184,9 +184,12 @@ def test_threads_and_gpus_are_shared_out(tmp_path: Path, monkeypatch: pytest.Mon
             assert crew.facts.description["OMP_NUM_THREADS"] == str(cpus)
         finally:
             crew.close()
-    monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    with process_engine(partial(crew_models.scripted, Scripted(tmp_path)), 1, workers=2, one_gpu_each=False) as engine:
-        assert engine.description()["OMP_NUM_THREADS"] == "7"
+    monkeypatch.setattr("lladav_eval.engine.processes._cpus", lambda: 8)
+    for asked, used in (("64", "4"), ("3", "3"), ("many", "4")):
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+        load = partial(crew_models.scripted, Scripted(tmp_path))
+        with process_engine(load, 1, workers=2, one_gpu_each=False) as engine:
+            assert engine.description()["OMP_NUM_THREADS"] == used
 
 
 PARENT = """

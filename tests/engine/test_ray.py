@@ -68,6 +68,7 @@ def cluster(only_cluster_here: None) -> Iterator[Nodes]:
         root = Path(__file__).parents[2]
         patch.setenv("PYTHONPATH", os.pathsep.join(map(str, (root, root / "tests/engine", root / "tests/runs"))))
         patch.delenv("RAY_ADDRESS", raising=False)
+        patch.setenv("OMP_NUM_THREADS", "64")  # for one process that has a node to itself
         started = Nodes(folder)
         yield started
         started.cluster.shutdown()
@@ -104,6 +105,13 @@ def test_both_nodes_answer(nodes: Nodes, tmp_path: Path, client: bool) -> None:
     pids = {line.split()[0] for line in notes(tmp_path / "asked")}
     assert len(pids) == 2
     assert str(os.getpid()) not in pids
+
+
+@pytest.mark.slow
+def test_a_worker_computes_on_the_cpus_it_was_given(nodes: Nodes, tmp_path: Path) -> None:
+    load = partial(crew_models.scripted, Scripted(tmp_path))
+    with ray_engine(load, 3, workers=2, address=nodes.address) as engine:
+        assert engine.description()["OMP_NUM_THREADS"] == "1"
 
 
 @pytest.mark.slow
