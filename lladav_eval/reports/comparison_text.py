@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from lladav_eval.reports.comparison import Comparison
+from lladav_eval.reports.comparison import Comparison, Pair
 from lladav_eval.reports.cost import COST, EXPLAINED, cost_cells, figure
 from lladav_eval.reports.escape import escape_markdown, printable
-from lladav_eval.reports.regression_text import run_line
+from lladav_eval.reports.regression_text import TOGETHER, run_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -96,10 +96,16 @@ def pair_rows(comparison: Comparison) -> list[tuple[str, ...]]:
             pair.task.removeprefix("lladav_"), comparison.labels[pair.run], str(pair.n),
             f"{pair.difference:+.1f}", f"{pair.low:+.1f} to {pair.high:+.1f}", str(pair.wins),
             str(pair.losses), str(pair.n - pair.wins - pair.losses), f"{pair.p_corrected:.2g}",
-            "nothing" if pair.smallest is None else f"{pair.smallest:.1f}",
+            _can_show(pair),
         )
         for pair in comparison.pairs
     ]  # fmt: skip
+
+
+def _can_show(pair: Pair) -> str:
+    if pair.paired.test != "mcnemar":
+        return "-"
+    return "nothing" if pair.smallest is None else f"{pair.smallest:.1f}"
 
 
 def method_line(comparison: Comparison) -> str:
@@ -109,7 +115,8 @@ def method_line(comparison: Comparison) -> str:
     return (
         f"On the samples that all runs have, against {comparison.labels[0]}: {used}, p corrected by Holm over "
         f"{len(comparison.pairs)} tests, {100 * (1 - comparison.alpha):g} % bootstrap intervals of the difference; "
-        "'n can show' is the smallest difference that so many samples could ever show."
+        "'n can show' is the smallest difference that McNemar's test of so many samples could ever show."
+        + (f" {TOGETHER}" if any(pair.paired.n < pair.n for pair in comparison.pairs) else "")
     )
 
 

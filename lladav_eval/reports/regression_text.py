@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 SHOWN = 20
 """Changed samples and reasons listed each way; the number of all is given too, and the JSON has all of them."""
 COLUMNS = ("", "n", "before", "after", "change", "interval", "lost", "won", "p", "verdict")
+TOGETHER = "Samples that share a picture, a video or a question are tested as one observation."
 _STYLES = {"worse": "bold red", "better": "green", "can't tell": "yellow", "not comparable": "bold red"}
 
 
@@ -44,7 +45,7 @@ def method_line(regression: Regression) -> str:
     return (
         f"Paired on samples; {names}, p corrected by Holm, level {settings.alpha:g}, "
         f"tolerance {settings.tolerance:g} points; differences on 0-100 with {100 * (1 - settings.alpha):g} % "
-        "bootstrap intervals."
+        "bootstrap intervals." + (f" {TOGETHER}" if any(row.observations < row.n for row in regression.rows) else "")
     )
 
 

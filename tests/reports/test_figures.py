@@ -191,3 +191,16 @@ def test_a_few_graded_values_prove_no_sameness(tmp_path: Path) -> None:
         write_run(tmp_path / name, {"a": Sheet([value])})
     found = regress(load_run(tmp_path / "before"), load_run(tmp_path / "after"))
     assert (found.verdict, found.rows[0].smallest) == ("can't tell", None)
+
+
+def test_reports_say_what_is_tested_together(tmp_path: Path) -> None:
+    from lladav_eval.reports import comparison_text, regression_text
+
+    found = gate(tmp_path, "mmbench", [1.0] * 400, [0.0] * 40 + [1.0] * 360)
+    assert regression_text.TOGETHER in regression_text.markdown(found)
+    compared = compare_runs([found.baseline, found.candidate])
+    assert regression_text.TOGETHER in comparison_text.markdown(compared)
+    graded = gate(tmp_path / "graded", "mlvu", [1.0] * 400, [0.0] * 40 + [1.0] * 360)
+    assert regression_text.TOGETHER not in regression_text.markdown(graded)
+    (row,) = comparison_text.pair_rows(compare_runs([graded.baseline, graded.candidate]))
+    assert row[-1] == "-"  # the bootstrap has no such bound
