@@ -9,6 +9,7 @@ Nothing heavy is imported here or at the top of the command files, so that ``--h
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -18,7 +19,9 @@ import typer
 
 import lladav_eval
 from lladav_eval.cli import compare, data, doctor, leaderboard, listing, log, plan, regress, report, run, score, sweep
-from lladav_eval.errors import EvalError
+from lladav_eval.cli.console import keep_streams
+from lladav_eval.errors import EvalError, Interrupted
+from lladav_eval.interrupts import interrupts
 
 DEBUG_VARIABLE = "LLADAV_EVAL_DEBUG"
 
@@ -55,25 +58,30 @@ def options(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``lladav-eval``."""
-    sys.exit(invoke(arguments))
+    keep_streams()
+    code = invoke(arguments)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing but the interpreter's own end is left
+    sys.exit(code)
 
 
 def invoke(arguments: Sequence[str] | None = None) -> int:
     """Run one command and give its exit code."""
-    command = typer.main.get_command(app)
-    try:
-        code = command.main(
-            args=None if arguments is None else list(arguments), prog_name="lladav-eval", standalone_mode=False
-        )
-    except KeyboardInterrupt:
-        return _say("interrupted", 130)
-    except typer.Abort:
-        return _say("aborted", 130)
-    except EvalError as error:
-        return _say(str(error), error.exit_code)
-    except Exception as error:
-        return _unforeseen(error)
-    return code if isinstance(code, int) else 0
+    with interrupts() as stopped:
+        command = typer.main.get_command(app)
+        try:  # not command.main, which has exit codes of its own for Ctrl-C and closed pipes
+            with command.make_context("lladav-eval", list(sys.argv[1:] if arguments is None else arguments)) as context:
+                command.invoke(context)
+        except KeyboardInterrupt:
+            return _say("interrupted", 130)
+        except typer.Exit as left:
+            return left.exit_code
+        except Interrupted as error:
+            return _say(str(error), error.exit_code)
+        except Exception as error:
+            if stopped.is_set():
+                return _say("interrupted", 130)
+            return _say(str(error), error.exit_code) if isinstance(error, EvalError) else _unforeseen(error)
+    return 0
 
 
 def _unforeseen(error: Exception) -> int:

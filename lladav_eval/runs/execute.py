@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +26,7 @@ from lladav_eval.errors import (
     TooManyFailures,
     UsageError,
 )
+from lladav_eval.interrupts import interrupts
 from lladav_eval.records import DEFAULT_BATCH_SIZE, Answerer, RunSpec
 from lladav_eval.runs import manifest
 from lladav_eval.runs.checks import check_plan
@@ -96,7 +96,7 @@ def execute(
     made = not directory.path.exists()
     directory.create()
     again = manifest.command(spec, directory.path, retry_failed)
-    with _removed_unless_used(directory, made), directory.lock(), _stop_signals() as stopped:
+    with _removed_unless_used(directory, made), directory.lock(), interrupts() as stopped:
         try:
             _refuse_foreign(directory, spec)
             tasks = load_tasks(
@@ -300,32 +300,6 @@ def _refuse_foreign(directory: RunDirectory, spec: RunSpec) -> None:
 def _warn(console: Console | None, text: str) -> None:
     if console is not None:
         console.print(f"warning: {text}", markup=False, highlight=False, soft_wrap=True)
-
-
-@contextlib.contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
-    """SIGTERM (a cluster's time limit) ends the run as Ctrl-C does. Signals reach the main thread only.
-
-    The event says that one came: an exception that a signal raises inside a finalizer of some library is lost.
-    """
-    stopped = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stopped
-        return
-
-    def interrupt(*_: object) -> None:
-        stopped.set()
-        raise KeyboardInterrupt
-
-    numbers = [signal.SIGTERM]
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # whoever calls us may have another wish
-        numbers.append(signal.SIGINT)
-    before = {number: signal.signal(number, interrupt) for number in numbers}
-    try:
-        yield stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -155,6 +155,31 @@ def test_ctrl_c_is_exit_code_130_with_the_resume_command(
     assert err.splitlines()[-1].startswith("error: interrupted after 2 of 6 samples; resume with: lladav-eval run")
 
 
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("command", [["run", "--task", "pocket", "--model", "pocket"], ["tasks"]])
+def test_a_signal_before_and_after_the_work_too(number: str, command: list[str]) -> None:
+    """Also inside an ``exec``, and where a library makes another error of it: that is what imports may do."""
+    code = f"""
+import os, signal
+from lladav_eval.cli import console, main, preflight
+
+def check(*_):
+    exec("os.kill(os.getpid(), signal.{number})")
+
+def output():
+    try:
+        check()
+    except BaseException:
+        pass
+    raise ImportError("can't be loaded twice")
+
+preflight.check, console.output = check, output
+main.main({command})
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "error: interrupted\n")
+
+
 def test_tasks_and_models_are_listed(tasks: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = call(capsys, "tasks", "--json")
     assert code == 0
