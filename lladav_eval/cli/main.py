@@ -13,7 +13,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -68,6 +68,7 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
     """Run one command and give its exit code."""
     with interrupts() as stopped:
         command = typer.main.get_command(app)
+        _keep_examples_whole(command)
         try:  # not command.main, which has exit codes of its own for Ctrl-C and closed pipes
             with command.make_context("lladav-eval", list(sys.argv[1:] if arguments is None else arguments)) as context:
                 command.invoke(context)
@@ -82,6 +83,14 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
                 return _say("interrupted", 130)
             return _say(str(error), error.exit_code) if isinstance(error, EvalError) else _unforeseen(error)
     return 0
+
+
+def _keep_examples_whole(command: Any) -> None:
+    """Examples of ``--help`` aren't broken over lines, so that they can be pasted; click takes \\b for that."""
+    if command.epilog:
+        command.epilog = command.epilog.replace("\n\nlladav-eval", "\n\n\b\nlladav-eval")
+    for inner in getattr(command, "commands", {}).values():
+        _keep_examples_whole(inner)
 
 
 def _unforeseen(error: Exception) -> int:

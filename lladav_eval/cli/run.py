@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -60,85 +61,127 @@ class Dtype(str, Enum):
     float16 = "float16"
 
 
+# Options that other commands have in the same words.
+Task = Annotated[str, typer.Option("--task", "-t", help="Tasks or groups, separated by commas.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="First rows of every task only.")]
+BatchSize = Annotated[str, typer.Option(help="Samples at once: auto or a number.")]
+ProtocolName = Annotated[Protocol, typer.Option(help="Prompts and answer rules.")]
+Data = Annotated[Path | None, typer.Option(help="Local data sets instead of the hub.")]
+Judge = Annotated[
+    str | None, typer.Option(help="MODEL@URL that official figures of MathVista, MathVerse and MMBench ask.")
+]
+Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.")]
+EngineName = Annotated[Engine, typer.Option(help="Who starts the workers: this command, or a Ray cluster.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Processes that answer; default 1, with Ray one for every GPU.")
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(help="A Ray cluster, HOST:PORT or ray://HOST:PORT; default: $RAY_ADDRESS, or a local one."),
+]
+Seed = Annotated[int | None, typer.Option(help="Seed of temperature and random remasking.")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Ask failed samples again.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ...; default: cuda if present.")]
+DtypeName = Annotated[Dtype | None, typer.Option(help="Number format; default: the checkpoint's choice.")]
+TimeLimit = Annotated[
+    float | None,
+    typer.Option(min=0.001, max=31_536_000, help="Most seconds for a sample (and its batch); past them it has failed."),
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("run", epilog=EXAMPLES)(run)
 
 
 def run(
-    task: Annotated[str, typer.Option("--task", "-t", help="Tasks or groups, separated by commas.")],
+    task: Task,
     model: Annotated[str, typer.Option("--model", "-m", help="pocket, pocket-ar, a local directory or a hub name.")],
-    limit: Annotated[int | None, typer.Option(min=1, help="First rows of every task only.")] = None,
+    limit: Limit = None,
     out: Annotated[Path | None, typer.Option(help="Run directory; default results/runs/<name of the run>.")] = None,
-    batch_size: Annotated[str, typer.Option(help="Samples at once: auto or a number.")] = "auto",
+    batch_size: BatchSize = "auto",
     gen: Annotated[list[str] | None, typer.Option(help="KEY=VALUE over the task's setting; repeatable.")] = None,
     cache: Annotated[
         Cache | None, typer.Option(help="Approximate key-value cache; with numbers: --gen cache=dllm:25,7,0.25.")
     ] = None,
-    protocol: Annotated[Protocol, typer.Option(help="Prompts and answer rules.")] = Protocol.strict,
-    data: Annotated[Path | None, typer.Option(help="Local data sets instead of the hub.")] = None,
-    judge: Annotated[
-        str | None, typer.Option(help="MODEL@URL that official figures of MathVista, MathVerse and MMBench ask.")
-    ] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
-    engine: Annotated[
-        Engine, typer.Option(help="Who starts the workers: this command, or a Ray cluster.")
-    ] = Engine.local,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes that answer; default 1, with Ray one for every GPU.")
-    ] = None,
-    ray_address: Annotated[
-        str | None,
-        typer.Option(help="A Ray cluster, HOST:PORT or ray://HOST:PORT; default: $RAY_ADDRESS, or a local one."),
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of temperature and random remasking.")] = None,
+    protocol: ProtocolName = Protocol.strict,
+    data: Data = None,
+    judge: Judge = None,
+    offline: Offline = False,
+    engine: EngineName = Engine.local,
+    workers: Workers = None,
+    ray_address: RayAddress = None,
+    seed: Seed = None,
     resume: Annotated[bool, typer.Option(help="Use the answers already in the run directory.")] = True,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Ask failed samples again.")] = False,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ...; default: cuda if present.")] = None,
-    dtype: Annotated[Dtype | None, typer.Option(help="Number format; default: the checkpoint's choice.")] = None,
+    retry_failed: RetryFailed = False,
+    device: Device = None,
+    dtype: DtypeName = None,
     trace: Annotated[bool, typer.Option("--trace", help="Record which position was filled at which step.")] = False,
     max_failures: Annotated[
         str | None, typer.Option(help="Stop past this many failed samples (5) or share of them (1%, the default).")
     ] = None,
-    time_limit: Annotated[
-        float | None,
-        typer.Option(
-            min=0.001, max=31_536_000, help="Most seconds for a sample (and its batch); past them it has failed."
-        ),
-    ] = None,
+    time_limit: TimeLimit = None,
 ) -> None:
     """Evaluate a model on tasks; print the table, leave a run directory."""
     from lladav_eval.cli.preflight import check
     from lladav_eval.cli.quiet import quiet_libraries
-    from lladav_eval.records import RunSpec
-    from lladav_eval.runs.tasks import resolve_tasks
-    from lladav_eval.settings import parse_overrides
 
-    if data is not None:
-        _use_data(data)
-    spec = RunSpec(
-        tasks=resolve_tasks(task.split(",")),
+    spec = run_spec(
+        task=task,
+        batch_size=batch_size,
+        gen=[*(gen or []), *([] if cache is None else [f"cache={cache.value}"])],
+        protocol=protocol,
+        data=data,
+        dtype=dtype,
+        engine=engine,
         model=model,
         limit=limit,
-        batch_size=_batch_size(batch_size),
-        gen=parse_overrides([*(gen or []), *([] if cache is None else [f"cache={cache.value}"])]),
-        protocol="official" if protocol is Protocol.official else "strict",
-        data=None if data is None else str(data),
         judge=judge,
         seed=seed,
         device=device,
-        dtype=None if dtype is None else dtype.value,
         offline=offline,
         trace=trace,
         max_failures=max_failures,
         time_limit=time_limit,
-        engine="ray" if engine is Engine.ray else "local",
         workers=workers,
         ray_address=ray_address,
     )
     quiet_libraries(offline)
     check(spec)
     _run(spec, out, resume, retry_failed)
+
+
+def run_spec(
+    *,
+    task: str,
+    batch_size: str,
+    gen: Iterable[str],
+    protocol: Protocol,
+    data: Path | None,
+    dtype: Dtype | None,
+    engine: Engine,
+    **fields: Any,
+) -> RunSpec:
+    """What the options ask for; ``fields`` are those of a RunSpec that take an option's value as it is.
+
+    Raises UsageError and its kinds.
+    """
+    from lladav_eval.records import RunSpec
+    from lladav_eval.runs.tasks import resolve_tasks
+    from lladav_eval.settings import parse_overrides
+
+    if data is not None:
+        _use_data(data)
+    return RunSpec(
+        tasks=resolve_tasks(task.split(",")),
+        batch_size=_batch_size(batch_size),
+        gen=parse_overrides(gen),
+        protocol="official" if protocol is Protocol.official else "strict",
+        data=None if data is None else str(data),
+        dtype=None if dtype is None else dtype.value,
+        engine="ray" if engine is Engine.ray else "local",
+        **fields,
+    )
 
 
 def _run(spec: RunSpec, out: Path | None, resume: bool, retry_failed: bool) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lladav_eval.cli.run import Dtype, Protocol
+from lladav_eval.cli import run as options
+from lladav_eval.cli.run import Engine, Protocol
 
 if TYPE_CHECKING:
+    from lladav_eval.engine.base import Engine as ReadyEngine
+    from lladav_eval.engine.base import StartEngine
     from lladav_eval.records import Answerer, RunSpec
     from lladav_eval.reports.load import RunData
     from lladav_eval.reports.sweep import Sweep
@@ -24,6 +28,8 @@ lladav-eval sweep --task pocket_counts --model pocket --steps 1,2,4,8,16 --basel
 lladav-eval sweep --task pocket_counts --model pocket --steps 8,16 --block-length 8,16 --cache none,prefix,dual,dllm
 
 lladav-eval sweep --task mathvista --model GSAI-ML/LLaDA-V --cache none,dllm:25,7,0.25 --out results/sweeps/mathvista
+
+lladav-eval sweep --task mmmu --model DIR --steps 1,2,4 --workers 4 --time-limit 300
 
 Every point is a run directory of its own inside --out; a repeated command goes on where the last one stopped, and more
 values extend the sweep. A combination that the task's settings refuse is named with its reason and not run. Beside the
@@ -38,7 +44,7 @@ def register(app: typer.Typer) -> None:
 
 
 def sweep(
-    task: Annotated[str, typer.Option("--task", "-t", help="Tasks or groups, separated by commas.")],
+    task: options.Task,
     model: Annotated[str, typer.Option("--model", "-m", help="A diffusion checkpoint, named as for run.")],
     steps: Annotated[str | None, typer.Option(help="Denoising steps, such as 1,2,4; default: the task's.")] = None,
     block_length: Annotated[str | None, typer.Option(help="Block lengths, such as 8,16; default: the task's.")] = None,
@@ -49,48 +55,50 @@ def sweep(
         str | None, typer.Option(help="An autoregressive model to run too, or a run directory: a line in the plots.")
     ] = None,
     gen: Annotated[list[str] | None, typer.Option(help="KEY=VALUE for every point; repeatable.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="First rows of every task only.")] = None,
+    limit: options.Limit = None,
     out: Annotated[Path | None, typer.Option(help="Folder; default results/sweeps/<name of the sweep>.")] = None,
-    batch_size: Annotated[str, typer.Option(help="Samples at once: auto or a number.")] = "auto",
-    protocol: Annotated[Protocol, typer.Option(help="Prompts and answer rules.")] = Protocol.strict,
-    data: Annotated[Path | None, typer.Option(help="Local data sets instead of the hub.")] = None,
-    judge: Annotated[str | None, typer.Option(help="MODEL@URL that some official figures ask.")] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
-    seed: Annotated[int | None, typer.Option(help="Seed of temperature and random remasking.")] = None,
+    batch_size: options.BatchSize = "auto",
+    protocol: options.ProtocolName = Protocol.strict,
+    data: options.Data = None,
+    judge: options.Judge = None,
+    offline: options.Offline = False,
+    engine: options.EngineName = Engine.local,
+    workers: options.Workers = None,
+    ray_address: options.RayAddress = None,
+    seed: options.Seed = None,
     resume: Annotated[bool, typer.Option(help="Use the answers already in the runs.")] = True,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Ask failed samples again.")] = False,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ...; default: cuda if present.")] = None,
-    dtype: Annotated[Dtype | None, typer.Option(help="Number format; default: the checkpoint's choice.")] = None,
+    retry_failed: options.RetryFailed = False,
+    device: options.Device = None,
+    dtype: options.DtypeName = None,
     max_failures: Annotated[str | None, typer.Option(help="As for run, of every point.")] = None,
+    time_limit: options.TimeLimit = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line, no table.")] = False,
 ) -> None:
     """Run a model over steps x block length x cache; quality against cost, with Pareto fronts."""
     from lladav_eval.cli.preflight import check
     from lladav_eval.cli.quiet import quiet_libraries
-    from lladav_eval.cli.run import _batch_size, _use_data
-    from lladav_eval.records import RunSpec
     from lladav_eval.runs.grid import plan_grid, read_axis, read_caches
     from lladav_eval.runs.store import run_id
-    from lladav_eval.runs.tasks import resolve_tasks
-    from lladav_eval.settings import parse_overrides
 
     _refuse_other_models(model)
-    if data is not None:
-        _use_data(data)
-    spec = RunSpec(
-        tasks=resolve_tasks(task.split(",")),
+    spec = options.run_spec(
+        task=task,
+        batch_size=batch_size,
+        gen=gen or (),
+        protocol=protocol,
+        data=data,
+        dtype=dtype,
+        engine=engine,
         model=model,
         limit=limit,
-        batch_size=_batch_size(batch_size),
-        gen=parse_overrides(gen or []),
-        protocol="official" if protocol is Protocol.official else "strict",
-        data=None if data is None else str(data),
         judge=judge,
         seed=seed,
         device=device,
-        dtype=None if dtype is None else dtype.value,
         offline=offline,
         max_failures=max_failures,
+        time_limit=time_limit,
+        workers=workers,
+        ray_address=ray_address,
     )
     axes = (read_axis("--steps", steps), read_axis("--block-length", block_length), read_caches(cache))
     points, skipped = plan_grid(spec.tasks, spec.gen, *axes)
@@ -126,10 +134,12 @@ def _is_run(name: str) -> bool:
 
 
 class _Runs:
-    """The runs of one sweep, one after the other; the model is loaded once."""
+    """The runs of one sweep, one after the other; the model is loaded once, by every worker."""
 
     def __init__(self, spec: RunSpec, folder: Path, resume: bool, retry_failed: bool) -> None:
         from rich.console import Console
+
+        from lladav_eval.cli.engines import choose_engine
 
         self.spec = spec
         self.folder = folder
@@ -137,8 +147,10 @@ class _Runs:
         self.retry_failed = retry_failed
         self.console = Console(stderr=True)
         self.failed = 0
-        self._models: dict[str, Answerer] = {}
-        """The model in use, by name."""
+        choose_engine(spec, self._say)  # options that contradict each other show at once
+        self._open = ExitStack()
+        self._ready: dict[str, ReadyEngine] = {}
+        """The engine in use, by its model's name."""
 
     def go(self, points: Sequence[Point], skipped: Sequence[Skipped], baseline: str | None) -> Sweep:
         """Run what isn't there yet, and read everything back."""
@@ -152,14 +164,15 @@ class _Runs:
         for line in left_lines(left):
             self._say(line)
         tasks = tuple(name for name in self.spec.tasks if any(name in point.tasks for point in points))
-        other = None if baseline is None else self._baseline(baseline, tasks)
         finished: list[RunData] = []
-        for number, point in enumerate(points, start=1):
-            spec = replace(self.spec, tasks=point.tasks, gen=(*self.spec.gen, *point.overrides))
-            where = f"point {number} of {len(points)}, {point.label}"
-            finished.append(self._run(spec, self.folder / point.folder, where, diffusion=True))
-            if number == 1:
-                build_sweep(self.spec.tasks, finished, left, other)  # a baseline on other data is refused at once
+        with self._open:
+            other = None if baseline is None else self._baseline(baseline, tasks)
+            for number, point in enumerate(points, start=1):
+                spec = replace(self.spec, tasks=point.tasks, gen=(*self.spec.gen, *point.overrides))
+                where = f"point {number} of {len(points)}, {point.label}"
+                finished.append(self._run(spec, self.folder / point.folder, where, diffusion=True))
+                if number == 1:
+                    build_sweep(self.spec.tasks, finished, left, other)  # a baseline on other data is refused at once
         return build_sweep(self.spec.tasks, finished, left, other)
 
     def _baseline(self, name: str, tasks: tuple[str, ...]) -> RunData:
@@ -169,12 +182,11 @@ class _Runs:
 
         if _is_run(name):
             return load_run(name)
-        device, dtype = _meant_for(name, self.spec)
-        spec = replace(self.spec, model=name, tasks=tasks, device=device, dtype=dtype)
+        spec = replace(_meant_for(name, self.spec), tasks=tasks)
         return self._run(spec, self.folder / f"baseline-{file_name(name)}", f"baseline {name}")
 
     def _run(self, spec: RunSpec, folder: Path, where: str, diffusion: bool = False) -> RunData:
-        from lladav_eval.cli.run import _asker
+        from lladav_eval.cli.engines import model_loader
         from lladav_eval.errors import EnvironmentError_, Interrupted, TooManyFailures
         from lladav_eval.reports.load import load_run
         from lladav_eval.reports.table import markdown_table
@@ -186,12 +198,13 @@ class _Runs:
         try:
             result = execute(
                 spec,
-                self._loader(spec, diffusion),
+                model_loader(spec),
                 directory,
+                engine=self._keeper(spec, diffusion),
                 resume=self.resume,
                 retry_failed=self.retry_failed,
                 console=self.console,
-                ask=_asker(spec.judge, directory.path / "judge_replies.jsonl"),
+                ask=options._asker(spec.judge, directory.path / "judge_replies.jsonl"),
             )
         except (Interrupted, TooManyFailures, EnvironmentError_) as error:
             reason, resumable, _ = str(error).partition("resume with: ")
@@ -201,32 +214,40 @@ class _Runs:
         self.failed += result.failed
         return load_run(folder)
 
-    def _loader(self, spec: RunSpec, diffusion: bool) -> Callable[[], Answerer]:
-        from lladav_eval.cli.engines import model_loader
+    def _keeper(self, spec: RunSpec, diffusion: bool) -> StartEngine:
+        """Starts the engine for the first run with a model, and gives it to the others."""
+        from lladav_eval.cli.engines import choose_engine
         from lladav_eval.errors import UsageError
 
-        def load() -> Answerer:
-            if spec.model not in self._models:
-                self._models.clear()  # two large models need not fit side by side
-                self._models[spec.model] = model_loader(spec)()
-            answerer = self._models[spec.model]
-            if diffusion and answerer.description().get("kind") == "autoregressive":
+        def start(load_model: Callable[[], Answerer], batch_size: int) -> AbstractContextManager[ReadyEngine]:
+            if spec.model not in self._ready:
+                self._ready.clear()  # two large models need not fit side by side
+                self._open.close()
+                start_one = choose_engine(spec, lambda text: self._say(f"warning: {text}"))
+                self._ready[spec.model] = self._open.enter_context(start_one(load_model, batch_size))
+            ready = self._ready[spec.model]
+            if diffusion and ready.description().get("kind") == "autoregressive":
                 raise UsageError(
                     f"--model {spec.model} is autoregressive: it has no denoising steps to vary; give it as --baseline"
                 )
-            return answerer
+            return nullcontext(ready)
 
-        return load
+        return start
 
     def _say(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def _meant_for(baseline: str, spec: RunSpec) -> tuple[str | None, str | None]:
-    """--device and --dtype name where the swept model lies; a kind of baseline that has none doesn't get them."""
+def _meant_for(baseline: str, spec: RunSpec) -> RunSpec:
+    """The same for a baseline, without options that this kind of model doesn't have."""
     kind = baseline.partition(":")[0]
-    device = None if kind in ("openai", "replay") else spec.device
-    return device, None if kind in ("openai", "replay", "lmms") else spec.dtype
+    return replace(
+        spec,
+        model=baseline,
+        device=None if kind in ("openai", "replay") else spec.device,
+        dtype=None if kind in ("openai", "replay", "lmms") else spec.dtype,
+        time_limit=spec.time_limit if kind in ("openai", "hf") else None,
+    )
 
 
 def _write(found: Sweep, folder: Path) -> list[Path]:

@@ -257,3 +257,20 @@ def test_no_command_shows_the_help_as_it_is_written(capsys: pytest.CaptureFixtur
 def test_options_of_run_that_mean_nothing(capsys: pytest.CaptureFixture[str], options: list[str], said: str) -> None:
     assert invoke(["run", "--task", "pocket_digits", "--limit", "1", *options]) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "name", ["run", "score", "plan", "compare", "sweep", "leaderboard", "regress", "report", "log"]
+)
+def test_examples_of_help_can_be_pasted(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    from importlib import import_module
+
+    monkeypatch.setenv("COLUMNS", "60")
+    _, out, _ = call(capsys, name, "--help")
+    lines = {line.strip() for line in out.splitlines()}
+    examples = import_module(f"lladav_eval.cli.{name}").EXAMPLES.splitlines()
+    commands = [line for line in examples if line.startswith("lladav-eval")]
+    assert commands
+    assert set(commands) <= lines

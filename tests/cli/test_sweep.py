@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import multiprocessing
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "runs"))
 import toy
 
 from lladav_eval.cli.main import invoke
+from lladav_eval.engine import processes
 from lladav_eval.errors import UsageError
 from lladav_eval.reports.load import load_run
 from lladav_eval.runs import tasks as tasks_module
@@ -115,6 +117,28 @@ def test_a_repeated_command_resumes_and_more_values_extend_it(
     assert len(models.toy.asked) == asked + 10 * 6  # cache=none is a point of its own
 
 
+def test_the_points_share_two_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    started: list[int] = []
+
+    class Counted(processes.Processes):
+        def _start(self, index: int) -> Any:
+            started.append(index)
+            return super()._start(index)
+
+    monkeypatch.setattr(processes, "Processes", Counted)
+    monkeypatch.chdir(tmp_path)
+    ask = ("--task", "pocket_choice", "--model", "pocket", "--steps", "1,2", "--limit", "3", "--out", "s")
+    code, _, err = call(capsys, *ask, "--workers", "2", "--time-limit", "600", "--baseline", "pocket-ar")
+    assert code == 0, err
+    assert started == [0, 1, 0, 1]  # the baseline's, then the model's for both points
+    for folder, limit in (("baseline-pocket-ar", None), ("steps_1", 600), ("steps_2", 600)):
+        spec = json.loads(Path(f"s/{folder}/manifest.json").read_text())["spec"]
+        assert (spec["workers"], spec["time_limit"]) == (2, limit)
+    assert multiprocessing.active_children() == []
+
+
 def test_a_finished_run_can_be_the_baseline(models: Models, capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke(["run", "--task", "toy_a,toy_b", "--model", "twin", "--out", "base"]) == 0
     capsys.readouterr()
@@ -143,6 +167,7 @@ def test_a_finished_run_can_be_the_baseline(models: Models, capsys: pytest.Captu
         (("--steps", "4", "--model", "causal"), "--model causal is autoregressive"),
         (("--steps", "4", "--baseline", "nothing"), "unknown model 'nothing'"),
         (("--steps", "4", "--data", "nowhere"), "--data nowhere: no such folder"),
+        (("--steps", "4", "--ray-address", "head:6379"), "--ray-address needs --engine ray"),
     ],
 )
 def test_bad_input_is_one_line(
