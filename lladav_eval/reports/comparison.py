@@ -18,10 +18,10 @@ from lladav_eval.reports.pairing import DATA_FACTS, Observed, check_test, observ
 from lladav_eval.reports.statistics import (
     Paired,
     Test,
+    changes,
     compare_pairs,
     holm,
     ratio_of_means,
-    smallest_effect,
 )
 from lladav_eval.scoring.aggregate import interval
 from lladav_eval.scoring.cost import CostCounter, CostSummary
@@ -300,12 +300,9 @@ def _category_entries(
 
 
 def _pair(run: int, task: str, observed: Observed, paired: Paired, p: float, tests: int, alpha: float) -> Pair:
-    share = smallest_effect(paired.n, alpha, tests) if paired.test == "mcnemar" else None
-    smallest = None if share is None else 100 * share
-    changes = [after - before for before, after in zip(observed.own[0], observed.own[run], strict=True)]
     return Pair(
-        run, task, len(changes), sum(change > 0 for change in changes), sum(change < 0 for change in changes), paired,
-        100 * paired.difference, 100 * paired.low, 100 * paired.high, p, smallest,
+        run, task, len(observed.clusters), *changes(observed.own[0], observed.own[run]), paired,
+        100 * paired.difference, 100 * paired.low, 100 * paired.high, p, paired.smallest(alpha, tests),
     )  # fmt: skip
 
 

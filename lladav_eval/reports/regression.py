@@ -25,7 +25,7 @@ from lladav_eval.errors import UsageError
 from lladav_eval.reports.load import RunData
 from lladav_eval.reports.pairing import Group, Scope, groups, incomparable, run_facts
 from lladav_eval.reports.reference import OUR_PROTOCOLS
-from lladav_eval.reports.statistics import Paired, Test, compare_pairs, holm, smallest_effect
+from lladav_eval.reports.statistics import Paired, Test, changes, compare_pairs, holm
 
 Verdict = Literal["better", "same", "can't tell", "worse", "not comparable"]
 SAME_WITHIN = 1.0
@@ -194,8 +194,7 @@ def _judged(groups: Sequence[Group], settings: Settings) -> list[Row]:
 
 
 def _row(group: Group, pair: Paired, p: float, tests: int, settings: Settings) -> Row:
-    share = smallest_effect(pair.n, settings.alpha, tests) if pair.test == "mcnemar" else None
-    smallest = None if share is None else 100 * share
+    smallest = pair.smallest(settings.alpha, tests)
     difference, low, high = 100 * pair.difference, 100 * pair.low, 100 * pair.high
     n = len(group.identities)
     verdict, reason = _verdict(pair, difference, low, high, p, smallest, settings)
@@ -206,8 +205,7 @@ def _row(group: Group, pair: Paired, p: float, tests: int, settings: Settings) -
             reason = (
                 f"{group.metric} fell by {before - after:.1f} points of 100, and no test is known for such a figure"
             )
-    changes = [after - before for before, after in zip(group.own_before, group.own_after, strict=True)]
-    wins, losses = sum(change > 0 for change in changes), sum(change < 0 for change in changes)
+    wins, losses = changes(group.own_before, group.own_after)
     return Row(
         group.scope, group.task, group.category, group.metric, n, pair.n,
         100 * math.fsum(group.before) / n, 100 * math.fsum(group.after) / n, difference, low, high,
@@ -230,8 +228,7 @@ def _verdict(
         return "same", f"the difference lies within {margin:g} points"
     if significant:
         return "can't tell", f"a change is certain, but not whether it is beyond {settings.tolerance:g} points"
-    changes = f"{pair.losses} lost, {pair.wins} won"
-    reason = f"n = {pair.n} is too small for what changed ({changes})"
+    reason = f"n = {pair.n} is too small for what changed ({pair.losses} lost, {pair.wins} won)"
     if pair.test == "mcnemar":
         best = "no difference at all" if smallest is None else f"{smallest:.1f} points"
         reason += f"; at best it shows {best}"

@@ -42,6 +42,17 @@ class Paired:
     """Two-sided p-value, not corrected for the number of tests."""
     test: Test
 
+    def smallest(self, alpha: float, tests: int) -> float | None:
+        """The smallest difference on 0-100 that McNemar's test could ever show; None of another test, or if none."""
+        share = smallest_effect(self.n, alpha, tests) if self.test == "mcnemar" else None
+        return None if share is None else 100 * share
+
+
+def changes(first: Sequence[float], second: Sequence[float]) -> tuple[int, int]:
+    """How many values are higher in the second, and how many lower."""
+    pairs = list(zip(first, second, strict=True))
+    return sum(after > before for before, after in pairs), sum(after < before for before, after in pairs)
+
 
 def is_binary(values: Sequence[float]) -> bool:
     """Whether every value is 0 or 1."""

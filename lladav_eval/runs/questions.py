@@ -39,7 +39,6 @@ class Plan:
     def facts(self) -> dict[str, Any]:
         """What the manifest says about the task."""
         config = self.task.config
-        params = self.settings.params
         return {
             "version": self.version,
             "dataset_path": str(config.dataset_path),
@@ -50,11 +49,7 @@ class Plan:
             "rows": len(self.task.eval_docs),
             "n": self.count,
             "scale": self.scale,
-            "settings": {
-                **{name: getattr(params, name) for name in params.__dataclass_fields__},
-                "mode": self.settings.mode,
-                "num_frames": self.settings.num_frames,
-            },
+            "settings": _plain(self.settings),
         }
 
 
@@ -110,8 +105,12 @@ def _changed(kwargs: dict[str, Any] | None, used: GenerationSettings) -> dict[st
     except SettingError:  # it needs the overrides to be complete
         return {}
     told = {"seed", *NAMES}
-    before, after = ({**asdict(one.params), "mode": one.mode, "num_frames": one.num_frames} for one in (own, used))
-    return {name: value for name, value in before.items() if name not in told and after[name] != value}
+    after = _plain(used)
+    return {name: value for name, value in _plain(own).items() if name not in told and after[name] != value}
+
+
+def _plain(settings: GenerationSettings) -> dict[str, Any]:
+    return {**asdict(settings.params), "mode": settings.mode, "num_frames": settings.num_frames}
 
 
 def metadata_of(task: ConfigurableTask) -> dict[str, Any]:

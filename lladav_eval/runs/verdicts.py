@@ -215,7 +215,8 @@ class TaskVerdicts:
 
     def _empty_result(self, doc_id: int) -> dict[str, Any]:
         try:
-            return _process(self.plan, doc_id, "")
+            found = _process(self.plan, doc_id, "")
+            return {"scores": found.get("scores"), **{name: found[name] for name in self._items}}
         except Exception as error:  # functions of the task
             raise TaskError(
                 f"the task {self.plan.name} can't count its failed samples: process_results of an empty answer "
