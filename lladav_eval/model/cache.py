@@ -102,17 +102,19 @@ class Part:
         if reuse is None:
             raise ValueError("a query without reuse needs no store")
         states = states_of(reuse)
-        kinds = [torch.isin(states, positions) for positions in (reuse.fresh, reuse.held, query.positions)]
-        fresh, held, asked = kinds
+        fresh, held, asked = (
+            torch.isin(states, positions) for positions in (reuse.fresh, reuse.held, query.positions)
+        )
         waiting = held & ~fresh
         if int(asked.sum()) != len(query.positions) or (waiting.any() and (held & fresh).any()):
             raise ValueError("asked positions need a state, and held ones must be fresh together")
-        fresh_rows, needed, held_rows, waiting_rows, outputs = (
-            (kind.nonzero().squeeze(1) + start).to(device)
-            for kind in (fresh, fresh & (held | asked), held, waiting, asked)
-        )
+        kinds = [fresh, fresh & (held | asked), held, waiting, asked]
+        rows = [states, *(kind.nonzero().squeeze(1) + start for kind in kinds)]
+        # Sent together, as a GPU is waited for each time.
+        sent = torch.cat(rows).to(device).split_with_sizes([len(some) for some in rows])
+        on_device, fresh_rows, needed, held_rows, waiting_rows, outputs = sent
         transfers = min(reuse.transfers, len(waiting_rows))
-        on_device, first, end = states.to(device), int(states[0]), int(states[-1]) + 1
+        first, end = int(states[0]), int(states[-1]) + 1
         places = slice(first, end) if len(states) == end - first else on_device
         return cls(
             store, on_device, places, fresh_rows, needed, held_rows, waiting_rows, transfers, start, end, outputs
