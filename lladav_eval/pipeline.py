@@ -10,12 +10,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain, count, groupby, islice
+from itertools import chain, groupby, islice
 from pathlib import Path
 
 import torch
@@ -26,11 +23,11 @@ from lladav_eval.continuous import Batch, Done, Holds, Job, too_long
 from lladav_eval.errors import SampleError, SettingError
 from lladav_eval.model.checkpoint import checkpoint_hash
 from lladav_eval.model.config import ModelConfig
-from lladav_eval.model.counts import tiled_image
 from lladav_eval.model.lladav import BoundPrompts, LladavModel
 from lladav_eval.model.memory import USABLE, PromptSize, batch_bytes, free_bytes
+from lladav_eval.preparing import Prepared, Preparer
 from lladav_eval.processing.chat import ChatTokenizer
-from lladav_eval.processing.prompt import prepare, stop_strings
+from lladav_eval.processing.prompt import prepare
 from lladav_eval.records import (
     DEFAULT_BATCH_SIZE,
     Denoise,
@@ -43,25 +40,12 @@ from lladav_eval.records import (
 )
 from lladav_eval.sampling.autoregressive import decode_greedy
 from lladav_eval.sampling.likelihood import LogLikelihood, masked_log_likelihood
-from lladav_eval.sampling.loop import Sampled, SamplingTokens
+from lladav_eval.sampling.loop import Sampled
 
 MOST_AT_ONCE = 128
 """Samples a batch is filled with at most, however much memory there is."""
 PREPARING_THREADS = 4
 """Threads that prepare media for a GPU; the CPU spares one."""
-MOST_BYTES = 768 << 20
-"""Memory that requests and prompts which wait for the model may take together; one may always wait."""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What the model needs of a request, whose own media are no longer held; or why it has no prompt."""
-
-    params: SamplingParams
-    tokens: SamplingTokens
-    prompt: Prompt | None
-    error: str | None = None
-    media_seconds: float | None = None
 
 
 class LladaV:
@@ -72,6 +56,7 @@ class LladaV:
         self.tokenizer = tokenizer
         self.directory = directory
         self.name = name
+        self.preparer = Preparer(tokenizer, model.config)
 
     @property
     def config(self) -> ModelConfig:
@@ -131,7 +116,7 @@ class LladaV:
         """
         threads = 1 if self.model.device.type == "cpu" else PREPARING_THREADS
         with Background(threads) as pool:
-            ahead = self._ahead(iter(asked), pool, 2 * (batch_size or DEFAULT_BATCH_SIZE))
+            ahead = self.preparer.ahead(asked, pool, 2 * (batch_size or DEFAULT_BATCH_SIZE))
             for params, group in groupby(ahead, key=lambda item: item[1].params):
                 self._check(params)
                 items = (item for item in group)
@@ -172,44 +157,6 @@ class LladaV:
             raise SettingError(f"{self.name}: is autoregressive and decodes greedily; drop temperature, cfg and suffix")
         if params.suffix and not self.tokenizer.encode(params.suffix):
             raise SettingError(f"suffix={params.suffix!r}: has no tokens")
-
-    def _ahead(
-        self, asked: Iterator[tuple[Request, SamplingParams]], pool: Background, depth: int
-    ) -> Iterator[tuple[int, Prepared]]:
-        """Requests made ready while the model works, up to ``depth`` ahead of what it has asked for."""
-        coming: deque[tuple[int, Future[Prepared]]] = deque()
-        waiting = 0
-        for index in count():
-            while len(coming) < depth and waiting < MOST_BYTES:
-                drawn = next(asked, None)
-                if drawn is None:
-                    break
-                size = self._waiting_bytes(drawn[0])
-                coming.append((size, pool.submit(self._prepare, *drawn)))
-                waiting += size
-            if not coming:
-                return
-            size, ready = coming.popleft()
-            waiting -= size
-            yield index, ready.result()
-
-    def _waiting_bytes(self, request: Request) -> int:
-        """Memory that a request takes at most before the model has it: its media, and the pixels made of them."""
-        media = request.media_bytes
-        tiles = len(request.images) if request.video is None else request.num_frames
-        if len(request.images) == 1 and media and not self.config.text_only:
-            tiles, _ = tiled_image(self.config, request.images[0].size)
-        return media + tiles * 3 * self.config.vision.image_size**2 * 4
-
-    def _prepare(self, request: Request, params: SamplingParams) -> Prepared:
-        """Decode media and render the prompt; runs beside the model."""
-        tokens = self._sampling_tokens(request, params)
-        started = time.perf_counter()
-        try:
-            prompt = prepare(request, self.tokenizer, self.config)
-        except SampleError as error:
-            return Prepared(params, tokens, None, str(error))
-        return Prepared(params, tokens, prompt, media_seconds=time.perf_counter() - started)
 
     def _denoise(
         self,
@@ -270,20 +217,6 @@ class LladaV:
                 else (index, Generation.failure(item.error or "no prompt could be made"))
                 for index, item in batch
             ]
-
-    def _sampling_tokens(self, request: Request, params: SamplingParams) -> SamplingTokens:
-        stops = [tuple(self.tokenizer.encode(stop)) for stop in stop_strings(request, params.stop, self.tokenizer)]
-        forbidden: tuple[int, ...] = self.tokenizer.forbidden_ids
-        if self.config.text_only:
-            # LLaDA's own sampler forbids nothing: end-of-turn and end-of-text are how an answer ends (its generate.py).
-            forbidden = ()
-            stops += [(self.tokenizer.eot_id,), (self.tokenizer.eos_id,)]
-        return SamplingTokens(
-            mask_id=self.tokenizer.mask_id,
-            forbidden_ids=forbidden,
-            stop_sequences=tuple(stops),
-            suffix_ids=tuple(self.tokenizer.encode(params.suffix)) if params.suffix else (),
-        )
 
     @torch.inference_mode()
     def _decode_batch(self, batch: Sequence[Prepared], params: SamplingParams) -> list[Generation]:

@@ -110,7 +110,7 @@ def test_no_more_samples_than_memory_holds(
 ) -> None:
     """Prompts of different lengths, and room for so many tokens; one too long for it is tried alone."""
     alone = ids(model.generate(requests(), MODES[mode], batch_size=1))
-    lengths = [len(model._prepare(request, PARAMS).prompt.token_ids) for request in requests()]  # type: ignore[union-attr]
+    lengths = [len(model.preparer.prepare(request, PARAMS).prompt.token_ids) for request in requests()]  # type: ignore[union-attr]
     room, seen = lengths[0] + lengths[1], []
 
     def holds(sizes: Sequence[PromptSize]) -> bool:

@@ -14,7 +14,7 @@ from PIL import Image
 from tiny_checkpoint import write_checkpoint
 
 import lladav_eval
-from lladav_eval import Generation, LladaV, Request, SamplingParams, pipeline
+from lladav_eval import Generation, LladaV, Request, SamplingParams, preparing
 from lladav_eval.errors import EnvironmentError_, SettingError
 from lladav_eval.model.lladav import BoundPrompts
 from lladav_eval.records import Query
@@ -86,7 +86,7 @@ def test_fewer_large_requests_are_made_ready_and_media_let_go_of(
             del image
 
     for most, drawn in ((1 << 30, 20), (1, 8)):
-        monkeypatch.setattr(pipeline, "MOST_BYTES", most)
+        monkeypatch.setattr(preparing, "MOST_BYTES", most)
         pictures.clear()
         stream = model.stream(asked(), batch_size=8)
         first = next(stream)  # eight are under way, and up to sixteen wait
@@ -98,7 +98,7 @@ def test_fewer_large_requests_are_made_ready_and_media_let_go_of(
 
 def test_leaving_early_waits_for_no_media(model: LladaV, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, free, ended = threading.Event(), threading.Event(), threading.Event()
-    real = pipeline.prepare
+    real = preparing.prepare
 
     def slow(request: Request, *rest: Any) -> Any:
         if request.text == "slow":
@@ -107,7 +107,7 @@ def test_leaving_early_waits_for_no_media(model: LladaV, monkeypatch: pytest.Mon
             ended.set()
         return real(request, *rest)
 
-    monkeypatch.setattr(pipeline, "prepare", slow)
+    monkeypatch.setattr(preparing, "prepare", slow)
     asked = ((request, PARAMS) for request in (Request("List each digit"), Request("slow")))
     stream = model.stream(asked, batch_size=1)
     next(stream)

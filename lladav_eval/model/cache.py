@@ -102,9 +102,7 @@ class Part:
         if reuse is None:
             raise ValueError("a query without reuse needs no store")
         states = states_of(reuse)
-        fresh, held, asked = (
-            torch.isin(states, positions) for positions in (reuse.fresh, reuse.held, query.positions)
-        )
+        fresh, held, asked = (torch.isin(states, positions) for positions in (reuse.fresh, reuse.held, query.positions))
         waiting = held & ~fresh
         if int(asked.sum()) != len(query.positions) or (waiting.any() and (held & fresh).any()):
             raise ValueError("asked positions need a state, and held ones must be fresh together")

@@ -19,7 +19,7 @@ from lladav_eval import LladaV, Request, SamplingParams
 from lladav_eval.continuous import Batch, Job
 from lladav_eval.model.lladav import BoundPrompts
 from lladav_eval.model.memory import USABLE, PromptSize, batch_bytes, batch_that_fits, free_bytes, weight_bytes
-from lladav_eval.pipeline import Prepared
+from lladav_eval.preparing import Prepared
 from lladav_eval.records import IMAGE_PLACEHOLDER_ID
 
 TEXT = "Which digit is in the picture? "
@@ -91,7 +91,7 @@ def one_thread() -> Iterator[None]:
 
 
 def prepare(model: LladaV, requests: list[Request]) -> list[Prepared]:
-    return [model._prepare(request, ANY) for request in requests]
+    return [model.preparer.prepare(request, ANY) for request in requests]
 
 
 def answer(model: LladaV, prepared: list[Prepared], params: SamplingParams) -> None:
