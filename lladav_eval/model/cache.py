@@ -150,7 +150,7 @@ def mix_stored(
         store = part.store.layers[layer]
         store.keys[:, part.places] = keys.transpose(0, 1)
         store.values[:, part.places] = values.transpose(0, 1)
-        mixed.append(_attend_causally(query, store, part) if causal else _attend_stored(query, store))
+        mixed.append(_attend_stored(query, store, part.end if causal else None))
     return torch.cat(mixed) if len(mixed) > 1 else mixed[0]
 
 
@@ -248,20 +248,19 @@ def _attend(
     return torch.cat([_attend_stored(query, store) for query, store in zip(queries, stores, strict=True)]).flatten(1)
 
 
-def _attend_stored(query: Tensor, store: LayerStore) -> Tensor:
-    """Mixed values (n, heads, K) of rotated queries (n, heads, K)."""
+def _attend_stored(query: Tensor, store: LayerStore, causal_end: int | None = None) -> Tensor:
+    """Mixed values (n, heads, K) of rotated queries (n, heads, K).
+
+    ``causal_end`` is where the sequence ends for a causal model, whose queries are all its positions or the last one.
+    """
     if not len(query):  # kernels differ in what they make of no queries
         return query
-    # Where outputs are held, last bits may decide which of them are renewed (``least``).
-    attention = kernels.reproducible_attention if len(store.attention) else kernels.attention
-    mixed = attention(query.transpose(0, 1)[None], store.keys[None], store.values[None])
-    return mixed[0].transpose(0, 1)
-
-
-def _attend_causally(query: Tensor, store: LayerStore, part: Part) -> Tensor:
-    """Mixed values (n, heads, K) of rotated queries (n, heads, K), the last states or only the last one."""
-    keys, values = (states[:, : part.end] for states in (store.keys, store.values))
-    mixed = kernels.attention(query.transpose(0, 1)[None], keys[None], values[None], causal=len(query) > 1)
+    q, k, v = query.transpose(0, 1)[None], store.keys[None, :, :causal_end], store.values[None, :, :causal_end]
+    if len(store.attention):
+        # Where outputs are held, last bits may decide which of them are renewed (``least``).
+        mixed = kernels.reproducible_attention(q, k, v)
+    else:
+        mixed = kernels.attention(q, k, v, causal=causal_end is not None and len(query) > 1)
     return mixed[0].transpose(0, 1)
 
 
