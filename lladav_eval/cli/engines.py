@@ -41,7 +41,7 @@ def _load(spec: RunSpec, code: str) -> Answerer:
 
 
 def choose_engine(spec: RunSpec, say: Callable[[str], None]) -> StartEngine:
-    """The engine that ``--engine`` and ``--workers`` ask for; ``say`` is told of workers that died or say nothing.
+    """The engine that ``--engine`` and ``--workers`` ask for; ``say`` is told of idle GPUs, dead and silent workers.
 
     Raises SettingError for options that contradict each other, EnvironmentError_ if Ray isn't installed.
     """
@@ -69,7 +69,17 @@ def choose_engine(spec: RunSpec, say: Callable[[str], None]) -> StartEngine:
     if spec.workers is None or spec.workers == 1:
         from lladav_eval.engine.local import LocalEngine
 
+        if spec.workers is None and one_gpu_each and not spec.model.startswith(("openai:", "replay:")):
+            _tell_idle_gpus(say)
         return LocalEngine
     from lladav_eval.engine.processes import process_engine
 
     return partial(process_engine, workers=spec.workers, one_gpu_each=one_gpu_each, time_limit=spec.time_limit, say=say)
+
+
+def _tell_idle_gpus(say: Callable[[str], None]) -> None:
+    import torch
+
+    count = torch.cuda.device_count()
+    if count > 1:
+        say(f"one of {count} GPUs answers; --workers {count} uses all of them, --workers 1 says that one is enough")

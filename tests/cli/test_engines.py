@@ -40,6 +40,21 @@ def test_the_options_choose_the_engine(options: dict[str, Any], engine: object, 
     assert getattr(chosen, "keywords", {}).get("one_gpu_each") is one_gpu_each
 
 
+def test_a_machine_of_many_gpus_is_told_how_to_use_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    said: list[str] = []
+    engines.choose_engine(RunSpec(("t",), "pocket"), said.append)
+    assert len(said) == 1
+    assert "one of 4 GPUs answers; --workers 4 uses all of them" in said[0]
+    for quiet in ({"workers": 1}, {"workers": 4}, {"device": "cuda:2"}, {"device": "cpu"}, {"model": "replay:answers"}):
+        engines.choose_engine(RunSpec(("t",), **{"model": "pocket", **quiet}), said.append)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    engines.choose_engine(RunSpec(("t",), "pocket"), said.append)
+    assert len(said) == 1
+
+
 def test_memory_is_needed_for_every_worker_here_and_for_none_on_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     import psutil
     import torch
