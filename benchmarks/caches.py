@@ -28,7 +28,8 @@ import torch
 from generation import MEDIUM, SMALL, Size, build_model, parse_setting, random_prompt, run_plain
 from torch import Tensor
 
-from lladav_eval.model.lladav import BoundPrompts, LladavModel
+from lladav_eval.model.bound import BoundPrompts
+from lladav_eval.model.lladav import LladavModel
 from lladav_eval.records import SamplingParams
 from lladav_eval.sampling.loop import Sampled, SamplingTokens, sample
 

@@ -49,10 +49,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from plain_sampler import plain_sample
 
+from lladav_eval.model.bound import BoundPrompts
 from lladav_eval.model.checkpoint import load_model
 from lladav_eval.model.config import ModelConfig, VisionConfig
 from lladav_eval.model.kernels import linear
-from lladav_eval.model.lladav import BoundPrompts, LladavModel
+from lladav_eval.model.lladav import LladavModel
 from lladav_eval.records import Query, SamplingParams
 from lladav_eval.sampling.loop import SamplingTokens, sample
 

@@ -22,8 +22,9 @@ import torch
 
 import lladav_eval
 from lladav_eval.cli.quiet import quiet_libraries
+from lladav_eval.model.bound import BoundPrompts
 from lladav_eval.model.config import ModelConfig, parse_config
-from lladav_eval.model.lladav import BoundPrompts, LladavModel
+from lladav_eval.model.lladav import LladavModel
 from lladav_eval.model.memory import PromptSize
 from lladav_eval.model.official import OFFICIAL_FIELDS
 from lladav_eval.planning.estimate import estimate

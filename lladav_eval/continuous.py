@@ -17,7 +17,8 @@ import torch
 
 from lladav_eval.batching import OUT_OF_MEMORY, is_out_of_memory, peak_memory, release_memory, watch_memory
 from lladav_eval.errors import SampleError, past_time
-from lladav_eval.model.lladav import BoundPrompts, LladavModel
+from lladav_eval.model.bound import BoundPrompts
+from lladav_eval.model.lladav import LladavModel
 from lladav_eval.model.memory import PromptSize
 from lladav_eval.records import Prompt, SamplingParams
 from lladav_eval.sampling.loop import Sampled, Sampler, SamplingTokens, SeededNoise

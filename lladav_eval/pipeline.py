@@ -21,9 +21,10 @@ from lladav_eval.background import Background
 from lladav_eval.batching import answer_in_halves, peak_memory, watch_memory
 from lladav_eval.continuous import Batch, Done, Holds, Job, too_long
 from lladav_eval.errors import SampleError, SettingError
+from lladav_eval.model.bound import BoundPrompts
 from lladav_eval.model.checkpoint import checkpoint_hash
 from lladav_eval.model.config import ModelConfig
-from lladav_eval.model.lladav import BoundPrompts, LladavModel
+from lladav_eval.model.lladav import LladavModel
 from lladav_eval.model.memory import USABLE, PromptSize, batch_bytes, free_bytes
 from lladav_eval.preparing import Prepared, Preparer
 from lladav_eval.processing.chat import ChatTokenizer

@@ -15,7 +15,8 @@ from lladav_eval import Generation, LladaV, Request, SamplingParams
 from lladav_eval.batching import is_out_of_memory
 from lladav_eval.continuous import Batch, Done, Job
 from lladav_eval.errors import past_time
-from lladav_eval.model.lladav import BoundPrompts, LladavModel
+from lladav_eval.model.bound import BoundPrompts
+from lladav_eval.model.lladav import LladavModel
 from lladav_eval.model.memory import PromptSize
 from lladav_eval.records import Prompt, Query
 

@@ -16,7 +16,7 @@ from tiny_checkpoint import write_checkpoint
 import lladav_eval
 from lladav_eval import Generation, LladaV, Request, SamplingParams, preparing
 from lladav_eval.errors import EnvironmentError_, SettingError
-from lladav_eval.model.lladav import BoundPrompts
+from lladav_eval.model.bound import BoundPrompts
 from lladav_eval.records import Query
 
 PARAMS = SamplingParams(gen_length=8, block_length=4, steps=4)

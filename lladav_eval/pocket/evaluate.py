@@ -17,7 +17,7 @@ import torch
 from statsmodels.stats.proportion import proportion_confint
 
 from lladav_eval import LladaV, Request, SamplingParams, load
-from lladav_eval.model.lladav import BoundPrompts
+from lladav_eval.model.bound import BoundPrompts
 from lladav_eval.pocket import tasks
 from lladav_eval.pocket.data import FRAMES_SEEN, GEN_LENGTH, TASKS
 from lladav_eval.processing.prompt import prepare

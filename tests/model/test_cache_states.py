@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from lladav_eval.model.bound import BoundPrompts
 from lladav_eval.model.cache import Part, SequenceStore
-from lladav_eval.model.lladav import BoundPrompts, LladavModel
+from lladav_eval.model.lladav import LladavModel
 from lladav_eval.records import IMAGE_PLACEHOLDER_ID, Query, Reuse, SamplingParams
 from lladav_eval.sampling.loop import Sampled, SamplingTokens, sample
 
@@ -192,7 +193,7 @@ def test_exact_decoding_never_touches_the_cache(model: LladavModel, monkeypatch:
     for name in ("_reusing", "_store"):
         monkeypatch.setattr(BoundPrompts, name, refuse)
     for name in ("Part", "SequenceStore", "mix_stored", "run_holding", "reusing_flops"):
-        monkeypatch.setattr(f"lladav_eval.model.lladav.{name}", refuse)
+        monkeypatch.setattr(f"lladav_eval.model.bound.{name}", refuse)
     monkeypatch.setattr("lladav_eval.sampling.loop.Moment", refuse)
     bound = bind(model, [Asked.draw(1)])
     seen: list[Query] = []

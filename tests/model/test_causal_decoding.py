@@ -9,8 +9,9 @@ import torch
 from small_model import random_model, small_config
 from torch import Tensor
 
+from lladav_eval.model.bound import BoundPrompts
 from lladav_eval.model.language import PackedLayout
-from lladav_eval.model.lladav import BoundPrompts, LladavModel
+from lladav_eval.model.lladav import LladavModel
 from lladav_eval.records import IMAGE_PLACEHOLDER_ID, Query
 
 LENGTHS = (3, 17, 17, 60)

@@ -15,9 +15,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from lladav_eval.model import first_layer, kernels
+from lladav_eval.model.bound import BoundPrompts
 from lladav_eval.model.first_layer import MIN_PROMPT, FirstLayer
 from lladav_eval.model.flops import kept_flops, query_flops
-from lladav_eval.model.lladav import BoundPrompts, LladavModel
+from lladav_eval.model.lladav import LladavModel
 from lladav_eval.records import IMAGE_PLACEHOLDER_ID, Query, SamplingParams
 from lladav_eval.sampling.loop import Sampled, SamplingTokens, sample
 

@@ -10,10 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from lladav_eval.model.bound import BoundPrompts
 from lladav_eval.model.checkpoint import load_model
 from lladav_eval.model.config import read_config
 from lladav_eval.model.language import PackedLayout
-from lladav_eval.model.lladav import BoundPrompts, LladavModel
+from lladav_eval.model.lladav import LladavModel
 from lladav_eval.model.loss import masked_diffusion_loss
 from lladav_eval.processing.chat import ChatTokenizer
 from lladav_eval.records import Prompt, Query

@@ -17,7 +17,7 @@ from torch.profiler import ProfilerActivity, profile
 import lladav_eval
 from lladav_eval import LladaV, Request, SamplingParams
 from lladav_eval.continuous import Batch, Job
-from lladav_eval.model.lladav import BoundPrompts
+from lladav_eval.model.bound import BoundPrompts
 from lladav_eval.model.memory import USABLE, PromptSize, batch_bytes, batch_that_fits, free_bytes, weight_bytes
 from lladav_eval.preparing import Prepared
 from lladav_eval.records import IMAGE_PLACEHOLDER_ID

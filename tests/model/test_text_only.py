@@ -148,7 +148,7 @@ def test_the_logits_are_those_of_the_formula(checkpoint: Path) -> None:
         x = x + (torch.nn.functional.silu(h @ w["ff_proj"].T) * (h @ w["up_proj"].T)) @ w["ff_out"].T
     expected = norm(x, "model.transformer.ln_f.weight") @ state["model.transformer.ff_out.weight"].T
 
-    from lladav_eval.model.lladav import BoundPrompts
+    from lladav_eval.model.bound import BoundPrompts
     from lladav_eval.records import Query
 
     with torch.inference_mode():

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from lladav_eval.model.lladav import BoundPrompts, LladavModel
+from lladav_eval.model.bound import BoundPrompts
+from lladav_eval.model.lladav import LladavModel
 from lladav_eval.pocket.batches import Encoder, answer_logits, embed_prompt
 from lladav_eval.pocket.data import FRAMES_SEEN, Example, enlarge
 from lladav_eval.pocket.exercises import GEN_LENGTH, LESSONS

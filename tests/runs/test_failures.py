@@ -13,10 +13,10 @@ import torch
 import toy
 from tiny_checkpoint import write_checkpoint
 
-import lladav_eval.pipeline as pipeline
+import lladav_eval.preparing as preparing
 from lladav_eval.adapters.models import resolve_model
 from lladav_eval.errors import TooManyFailures
-from lladav_eval.model.lladav import BoundPrompts
+from lladav_eval.model.bound import BoundPrompts
 from lladav_eval.records import Prompt, Query, Request, RunSpec
 from lladav_eval.reports.table import markdown_table
 from lladav_eval.runs import tasks as tasks_module
@@ -57,7 +57,7 @@ def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def trouble(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Row 5's picture turns into numbers that are none; memory runs out whenever row 6 is in the batch."""
-    prepare, call = pipeline.prepare, BoundPrompts.__call__
+    prepare, call = preparing.prepare, BoundPrompts.__call__
     long = {"length": 0}
 
     def broken(request: Request, *parts: Any) -> Prompt:
@@ -75,7 +75,7 @@ def trouble(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
                 raise torch.OutOfMemoryError("CUDA out of memory")
         return call(self, queries)
 
-    monkeypatch.setattr(pipeline, "prepare", broken)
+    monkeypatch.setattr(preparing, "prepare", broken)
     monkeypatch.setattr(BoundPrompts, "__call__", limited)
     return monkeypatch
 

@@ -11,7 +11,7 @@ import test_golden
 import torch
 from test_golden import Golden, assert_recorded
 
-from lladav_eval.model.lladav import BoundPrompts
+from lladav_eval.model.bound import BoundPrompts
 from lladav_eval.records import SamplingParams
 from lladav_eval.sampling.loop import Sampled, sample
 

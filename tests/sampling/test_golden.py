@@ -16,8 +16,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from lladav_eval.model.bound import BoundPrompts, expand_placeholders
 from lladav_eval.model.config import read_config
-from lladav_eval.model.lladav import BoundPrompts, LladavModel, expand_placeholders
+from lladav_eval.model.lladav import LladavModel
 from lladav_eval.records import IMAGE_PLACEHOLDER_ID, Query, SamplingParams
 from lladav_eval.sampling.loop import Sampled, SamplingTokens, sample
 from lladav_eval.sampling.noise import NoiseSource, SeededNoise
