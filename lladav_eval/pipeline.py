@@ -46,7 +46,7 @@ from lladav_eval.sampling.loop import Sampled
 MOST_AT_ONCE = 128
 """Samples a batch is filled with at most, however much memory there is."""
 PREPARING_THREADS = 4
-"""Threads that prepare media for a GPU; the CPU spares one."""
+"""Threads that prepare media for a GPU, each with a process for videos; the CPU spares one."""
 
 
 class LladaV:

@@ -1,6 +1,6 @@
-"""The process that decodes video files for this one: started at first use, started anew when it has ended.
+"""The processes that decode video files for this one: started at first use, started anew when they have ended.
 
-A file that crashes a decoder ends that process, not the run; one that holds it up for good is given up after a while.
+A file that crashes a decoder ends such a process, not the run; one that holds it up for good is given up after a while.
 """
 
 from __future__ import annotations
@@ -124,10 +124,35 @@ class VideoReader:
         process.wait()
 
 
-_reader = VideoReader()
-atexit.register(_reader.close)
+class VideoReaders:
+    """As many decoding processes as threads read at the same time."""
+
+    def __init__(self) -> None:
+        self._all: list[VideoReader] = []
+        self._idle: list[VideoReader] = []
+
+    def read(self, clip: VideoClip, count: int, reader: str) -> SampledVideo:
+        """``VideoReader.read`` by one that has nothing else to do."""
+        try:
+            chosen = self._idle.pop()
+        except IndexError:
+            chosen = VideoReader()
+            self._all.append(chosen)
+        try:
+            return chosen.read(clip, count, reader)
+        finally:
+            self._idle.append(chosen)
+
+    def close(self) -> None:
+        """End the processes, in the middle of a video too."""
+        for reader in self._all:
+            reader.close()
+
+
+_readers = VideoReaders()
+atexit.register(_readers.close)
 
 
 def decode_apart(clip: VideoClip, count: int, reader: str) -> SampledVideo:
-    """Decode by the process that everything in this one shares."""
-    return _reader.read(clip, count, reader)
+    """Decode in one of the processes that everything in this one shares."""
+    return _readers.read(clip, count, reader)

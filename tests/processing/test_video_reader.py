@@ -17,7 +17,7 @@ from processing.test_video import write_video
 
 from lladav_eval.errors import MediaError
 from lladav_eval.processing.decoding import decode
-from lladav_eval.processing.video_reader import VideoReader
+from lladav_eval.processing.video_reader import VideoReader, VideoReaders
 from lladav_eval.records import VideoClip
 
 
@@ -127,3 +127,25 @@ def test_a_forked_child_has_a_process_of_its_own(tmp_path: Path, reader: VideoRe
     assert first.pid != second.pid
     first.kill()
     first.wait()
+
+
+def test_threads_that_read_at_the_same_time_have_a_process_each(tmp_path: Path, endless: VideoClip) -> None:
+    clip, readers = VideoClip(write_video(tmp_path / "a.mp4", 5)), VideoReaders()
+    reasons = []
+
+    def wait_for_ever() -> None:
+        with pytest.raises(MediaError) as caught:
+            readers.read(endless, 1, "av")
+        reasons.append(str(caught.value))
+
+    thread = threading.Thread(target=wait_for_ever)
+    thread.start()
+    while not readers._all or readers._all[0]._process is None:
+        time.sleep(0.01)
+    for _ in range(3):
+        assert len(readers.read(clip, 4, "av").frames) == 4
+    assert len(readers._all) == 2, "one after the other share a process"
+    readers.close()
+    thread.join()
+    assert "crashes the decoder" in reasons[0]
+    assert all(reader._process is None for reader in readers._all)
