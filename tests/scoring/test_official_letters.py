@@ -63,7 +63,11 @@ def test_what_each_script_reads(text: str, letters: tuple[str | None, ...]) -> N
             ["Answer: B", "[B]", "It is B"],
         ),
         ("seedbench", ["B", "b", "(B)", "( b", "Because", "B. red"], ["[B]", "Answer: B", "The answer is B"]),
-        ("ai2d", ["B", "b", "(B)", "B.", "B. dark blue", " B. A. C."], ["B) dark blue", "dark blue", "Answer: B"]),
+        (
+            "ai2d",
+            ["B", "b", "(B)", "B.", "B. dark blue", " B. A. C."],
+            ["B) dark blue", "dark blue", "Answer: B", "B !", ": B"],
+        ),
         ("mlvu", ["B", "B)", "(B) dark blue", "B) not (C)", " B "], ["b", "B.", "B dark blue", "dark blue"]),
         (
             "mvbench",

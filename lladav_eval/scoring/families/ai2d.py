@@ -1,7 +1,8 @@
 """AI2D.
 
 The benchmark has no script for lettered answers; official here is the LLaDA-V authors' rule (ai2d/utils.py of their
-fork of lmms-eval): "X." at the start gives X, else the whole answer must be the letter, case and punctuation aside.
+fork of lmms-eval): "X." at the start gives X, else the whole answer must be the letter, case and punctuation aside; a
+space between the two counts ("C %" is no answer).
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def score(row: Row, prediction: str, protocol: Protocol, doc_id: int) -> Score:
         letter = extract_choice(prediction, options)
         return verdict(letter == gold, letter)
     start = _START.match(prediction)
-    said = (start.group(1) if start else prediction).lower().translate(_NO_PUNCTUATION).strip().upper()
+    said = (start.group(1) if start else prediction.strip()).translate(_NO_PUNCTUATION).upper()
     return verdict(said == gold, said if said in options else None)
 
 
