@@ -56,9 +56,14 @@ def extract_choice(text: str, options: Mapping[str, str] | Sequence[str]) -> str
     statements = boxed(text) if stated is None else [stated]
     if statements:
         found = set[str]().union(*(readings.of_statement(clean(each), contents) for each in statements))
-        found = found or readings.at_start(_plain(whole), contents)
+        found = found or readings.at_start(_plain(whole), contents) or readings.of_last_line(text, contents)
     else:
-        found = readings.of_first_line(text, contents) or readings.of_text(whole, contents)
+        found = (
+            readings.of_first_line(text, contents)
+            or readings.at_start_of_text(whole, contents)
+            or readings.of_last_line(text, contents)
+            or readings.anywhere(_plain(whole))
+        )
     return found.pop() if len(found) == 1 else None
 
 
@@ -97,21 +102,29 @@ class _Readings:
         if self._lists_options(_plain(text)):
             return set()
         line = _plain(text.strip().split("\n", 1)[0])
+        return self._whole_label(line, contents) or self._with_content(line, contents)
+
+    def of_last_line(self, text: str, contents: Mapping[str, str]) -> set[str]:
+        """The letter of a last line like ``**B**`` or ``B. seven``, unless lines before it begin with labels, too."""
+        lines = [_plain(line) for line in text.split("\n") if line.strip()]
+        before = lines[:-1]
+        if not before or any(map(self.leading.match, before)) or is_denied(before[-1], len(before[-1])):
+            return set()
+        return self._whole_label(lines[-1], contents)
+
+    def _whole_label(self, line: str, contents: Mapping[str, str]) -> set[str]:
+        """The letter of a line that is a label, alone or with what it stands for."""
         if _LABEL_SHAPED.fullmatch(line):
             return self.at_start(line, contents)
         match = self.leading.match(line)
-        if match and contents.get(_letter(match)) and _rest(line, match) == contents[_letter(match)]:
-            return {_letter(match)}
-        return self._with_content(line, contents)
+        named = match and contents.get(_letter(match)) and _rest(line, match) == contents[_letter(match)]
+        return {_letter(match)} if match and named else set()
 
-    def of_text(self, text: str, contents: Mapping[str, str]) -> set[str]:
-        """Letters in a whole text."""
+    def at_start_of_text(self, text: str, contents: Mapping[str, str]) -> set[str]:
+        """The letter whose content is the whole text, or with which it begins."""
         plain = _plain(text)
         return (
-            self._with_content(text, contents)
-            or self._with_content(plain, contents)
-            or self.at_start(plain, contents)
-            or self._anywhere(plain)
+            self._with_content(text, contents) or self._with_content(plain, contents) or self.at_start(plain, contents)
         )
 
     def at_start(self, text: str, contents: Mapping[str, str]) -> set[str]:
@@ -156,7 +169,7 @@ class _Readings:
             del letters[-1 if denial["one"] else clause :]
         return set(letters), place
 
-    def _anywhere(self, text: str) -> set[str]:
+    def anywhere(self, text: str) -> set[str]:
         """The letter in brackets, if it is one; else those called an option."""
         bracketed = self._affirmed(self.bracketed, text)
         named = set() if len(bracketed) == 1 else self._affirmed(self.named, text)

@@ -58,3 +58,20 @@ def test_letters_alone_are_enough() -> None:
 
 def test_equal_contents_are_ambiguous() -> None:
     assert extract_choice("seven", {"A": "seven", "B": "Seven"}) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "letter"),
+    [
+        ("It costs 7.\n\n**B**", "B"),
+        ("Both (A) and (C) are too far.\n\nD", "D"),
+        ("Hence the colour is:\n\nB. dark blue", "B"),
+        ("The answer is the sky's colour.\n\nB.", "B"),
+        # Not the last one of a list, not what is denied, not the end of a sentence.
+        ("Let's see.\nA. red\nB. dark blue", None),
+        ("I would exclude:\nB", None),
+        ("It is seen in\nB. subtilis", None),
+    ],
+)
+def test_the_last_line_may_be_the_answer(text: str, letter: str | None) -> None:
+    assert extract_choice(text, OPTIONS) == letter
