@@ -30,6 +30,10 @@ _LATEX = re.compile(r"\\(?:text|math|bf|rm)[a-z]*|\\f?box(?:ed)?|\\[()\[\]]|[${}
 """What stands around a letter that is set as a formula."""
 _LABELS = re.compile(r"(?:^|\s)([(\[]?)([A-Za-z])([.):\]]|\s-)(?=\s+(?!(?:and|or|is|are|was|were|because|since|as)\b))")
 """Labels that something is listed behind: not those in "(A) because (B) and (C) are wrong"."""
+_REASON = re.compile(r"[\"']*(?:[.;!][\"']*\s|,?\s+(?:because|since)\b)")
+_COMMENT = re.compile(r"[\"']*[,.;!][\"']*\s")
+_BARE = frozenset(("yes", "no", "true", "false"))
+"""Contents that a comma sets apart from what follows; behind others it may go on with a list: "cats, dogs"."""
 _BOLD = re.compile(r"\*\*|__|`")
 
 
@@ -63,6 +67,7 @@ def extract_choice(text: str, options: Mapping[str, str] | Sequence[str]) -> str
             or readings.at_start_of_text(whole, contents)
             or readings.of_last_line(text, contents)
             or readings.anywhere(_plain(whole))
+            or readings.begins_with_content(whole, contents)
         )
     return found.pop() if len(found) == 1 else None
 
@@ -95,6 +100,7 @@ class _Readings:
             or self._affirmed(self.bracketed, plain, statement=True)
             # Denied: then the text before is no answer either.
             or (set(self.letters) if self.bracketed.search(plain) else set())
+            or self.begins_with_content(text, contents)
         )
 
     def of_first_line(self, text: str, contents: Mapping[str, str]) -> set[str]:
@@ -185,6 +191,22 @@ class _Readings:
             letters, done = self._run(text, match)
             found |= set() if denied else letters
         return found
+
+    def begins_with_content(self, text: str, contents: Mapping[str, str]) -> set[str]:
+        """The letter of the option that a text begins with, as in "Dark blue, because ..." or "No, there are four."
+
+        Only if none of the others is in the text, too.
+        """
+        lowered = text.casefold().lstrip("\"'")
+        found = {
+            letter
+            for letter, content in contents.items()
+            if content[-1:].isalpha() and lowered.startswith(content) and not _LABEL_SHAPED.fullmatch(content)
+            if (_REASON if content not in _BARE else _COMMENT).match(lowered, len(content))
+        }
+        others = [content for letter, content in contents.items() if letter not in found and content]
+        named = any(re.search(rf"(?<!\w){re.escape(content)}(?!\w)", lowered) for content in others)
+        return found if len(found) == 1 and not named else set()
 
     def _with_content(self, text: str, contents: Mapping[str, str]) -> set[str]:
         """The letter of the only option whose content is the whole text, unless that looks like a letter on offer."""

@@ -75,3 +75,22 @@ def test_equal_contents_are_ambiguous() -> None:
 )
 def test_the_last_line_may_be_the_answer(text: str, letter: str | None) -> None:
     assert extract_choice(text, OPTIONS) == letter
+
+
+@pytest.mark.parametrize(
+    ("text", "letter"),
+    [
+        ("No, there are four of them.", "B"),
+        ("Yes. It stands on the left.", "A"),
+        ('The correct answer is "no." It is larger.', "B"),
+        ("So the answer is no, there is none.", "B"),
+        ("A cat, because it has whiskers", "C"),
+        # The other one is there, too; an idiom; the first of a list; the beginning of another word.
+        ("No, yes, I mean", None),
+        ("No idea.", None),
+        ("A cat, dogs and birds are seen", None),
+        ("Nowhere, really", None),
+    ],
+)
+def test_an_answer_may_begin_with_the_option_itself(text: str, letter: str | None) -> None:
+    assert extract_choice(text, {"A": "Yes", "B": "No", "C": "A cat"}) == letter
