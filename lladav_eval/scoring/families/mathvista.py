@@ -32,6 +32,16 @@ from lladav_eval.scoring.rows import (
 
 _BRACKETED = re.compile(r"\(([a-zA-Z])\)")
 _NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?|[-+]?\.\d+", re.ASCII)
+_CONCLUSION = re.compile(
+    r"(?:\b(?:is|are|was|were|equals)|=)\s*(?:(?:about|approximately|around|exactly|only)\s+)?[$€£]?\s*"
+    rf"({_NUMBER.pattern})",
+    re.IGNORECASE | re.ASCII,
+)
+_NO_MORE = re.compile(r"[^\d.,;:^*/()=+\\-]{0,40}")
+"""What may stand behind a final number: a unit or a few words, but nothing that makes it another one."""
+_CALCULATION = re.compile(r"\d\s*[*×·^]\s*[\da-z(\\]|[A-Za-z)]\s*[*×·+]\s*\d|\d\(")
+"""Behind the last "=" it leaves the value open: "perimeter = 2 * (a + b)"."""
+_REASON = re.compile(r"[,;]?\s+(?:because|since|as|which)\b|\.\s")
 _LIST = re.compile(r"\[[^\[\]]*\]")
 _TYPES = ("integer", "float", "list", "text")
 
@@ -130,13 +140,15 @@ def _strict(row: Row, text: str) -> str | None:
         options = lettered(choices)
         letter = extract_choice(text, options)
         return None if letter is None else options[letter]
-    said = stated_answer(text)
-    if said is None:
-        said = clean(last_boxed(text) or text)
+    stated = stated_answer(text)
+    stated = last_boxed(text) if stated is None else stated
+    said = clean(text if stated is None else stated)
     if answer_type == "list":
         lists = set(_affirmed(_LIST, said))
         return lists.pop() if len(lists) == 1 else None
     number = _number(said)
+    if number is None:
+        number = _concluded(text) if stated is None else _number(_REASON.split(said, maxsplit=1)[0])
     if number is None:
         return None
     if answer_type == "integer":
@@ -147,9 +159,25 @@ def _strict(row: Row, text: str) -> str | None:
 def _number(text: str) -> float | None:
     """The number after the last "=", else the only one of the text."""
     _, equals, right = text.rpartition("=")
-    found = {float(number.replace(",", "")) for number in _affirmed(_NUMBER, right if equals else text)}
-    number = found.pop() if len(found) == 1 else None
-    return number if number is not None and abs(number) < float("inf") else None
+    if equals and _CALCULATION.search(right.replace("**", "")):
+        return None
+    return _only(_affirmed(_NUMBER, right if equals else text))
+
+
+def _concluded(text: str) -> float | None:
+    """The number in which the last line ends: "So there are 2 + 5 and their number is 7 apples."."""
+    line = clean(text.strip().rpartition("\n")[2])
+    found = list(_CONCLUSION.finditer(line))
+    if not found or not _NO_MORE.fullmatch(line, found[-1].end()) or any(is_denied(line, m.start(1)) for m in found):
+        return None
+    return _only([match.group(1) for match in found])
+
+
+def _only(numbers: Sequence[str]) -> float | None:
+    """The value, if all of them have the same and it isn't too large."""
+    values = {float(number.replace(",", "")) for number in numbers}
+    value = values.pop() if len(values) == 1 else None
+    return value if value is not None and abs(value) < float("inf") else None
 
 
 def _affirmed(pattern: re.Pattern[str], text: str) -> list[str]:
