@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from lladav_eval.scoring.extract import MAX_LENGTH, clean, fold, last_boxed, stated_answer
+from lladav_eval.scoring.extract import MAX_LENGTH, clean, fold, is_denied, last_boxed, stated_answer
 
 MAX_NAME = 12
 """What stands before "=" is a name (``f(x)``) up to this length."""
@@ -42,6 +42,12 @@ _UNIT = re.compile(
     r"\}?(?:\^?\{?(?P<power>[23])\}?)?\s*\}?)\s*$",
     re.IGNORECASE,
 )
+_SPELT_SIGN = re.compile(r"\\(infty|geq?|leq?|neq?|cup)(?![a-zA-Z])|>=|<=")
+_SIGNS = {
+    "\\infty": "∞", "\\ge": "≥", "\\geq": "≥", ">=": "≥", "\\le": "≤", "\\leq": "≤", "<=": "≤",
+    "\\ne": "≠", "\\neq": "≠", "\\cup": "∪",
+}  # fmt: skip
+_SHORT_FRACTION = re.compile(r"(\\[dt]?frac)\s*(\d)\s*(\d)")
 _DEGREES = re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![a-zA-Z]))")
 _RAISED = str.maketrans({"²": "^{2}", "³": "^{3}"})
 _THOUSANDS = re.compile(r"(?<=\d)(?:,|\\,|\{,\})(?=\d{3}(?!\d))")
@@ -49,6 +55,10 @@ _TOKEN = re.compile(
     r"\s*(?:(?P<number>\d+\.?\d*|\.\d+)|(?P<command>\\[a-zA-Z]+|sqrt|sin|cos|tan|log|ln|exp|pi)"
     r"|(?P<letter>[a-zA-Zα-ωΑ-Ω√])|(?P<sign>\*\*|[-+*/^(){}\[\]×·÷!|_°]))"
 )
+_WORD = re.compile(
+    r"(?<![A-Za-z\\])(?!(?:sqrt|sin|cos|tan|log|exp)(?![A-Za-z]{2}))[A-Za-z]{3,}(?![A-Za-z])", re.IGNORECASE
+)
+"""No product of variables: "the value of 0" isn't 0."""
 _FUNCTIONS = {"sin": "sin", "cos": "cos", "tan": "tan", "log": "log", "ln": "log", "exp": "exp", "sqrt": "sqrt"}
 _FRACTIONS = frozenset(("\\frac", "\\dfrac", "\\tfrac"))
 _PRODUCT = frozenset(("*", "×", "·", "\\times", "\\cdot"))
@@ -56,6 +66,10 @@ _QUOTIENT = frozenset(("/", "÷", "\\div"))
 _SILENT = re.compile(r"\\(?:left|right|displaystyle|,|;|!|:| )|\\[()\[\]]|\\?\$|~")
 _APART = re.compile(r"(?<!\d) +| +(?!\d)")
 """Spaces that say nothing. One between digits does: 1 1/2 is not 11/2."""
+_SENTENCE_END = re.compile(r"\.\s")
+_IS = re.compile(
+    r"\b(?:is|are|was|were|equals)\s+(?!not\b)(?:(?:about|approximately|exactly|equal\s+to)\s+)?", re.IGNORECASE
+)
 _SEVERAL = re.compile(r"(?<![a-z\\])(?:or|and)(?![a-z])", re.IGNORECASE)
 """``x = 5 or x = 6`` is no single answer."""
 
@@ -66,7 +80,8 @@ class _Unreadable(Exception):
 
 def final_answer(text: str) -> str | None:
     """The final answer of a solution: the last \\boxed{...}, else what follows the last "answer is" or "answer:"
-    (its first line), else the whole text if it is short; None if that leaves nothing.
+    (its first line), else what the last sentence says something "is", else the whole text if it is short; None if that
+    leaves nothing.
 
     >>> final_answer("So $x = 4$. The answer is: 4 cm.")
     '4 cm'
@@ -77,8 +92,20 @@ def final_answer(text: str) -> str | None:
     stated = stated_answer(text)
     if stated is not None:
         return stated or None
+    concluded = _concluded(text)
+    if concluded is not None:
+        return concluded
     whole = clean(text)
     return whole if 0 < len(whole) <= MAX_LENGTH else None
+
+
+def _concluded(text: str) -> str | None:
+    """What stands behind the only "is" of the last sentence: "Therefore, the length of AB is 4 cm."."""
+    sentence = _SENTENCE_END.split(clean(text.strip().rpartition("\n")[2]))[-1]
+    said = list(_IS.finditer(sentence))
+    if len(said) != 1 or is_denied(sentence, said[0].end()):
+        return None
+    return clean(sentence[said[0].end() :]) or None
 
 
 def math_equal(answer: str, gold: str) -> bool:
@@ -107,6 +134,7 @@ def math_equal(answer: str, gold: str) -> bool:
 def _plain(text: str) -> str:
     """Folded text without layout commands, thousands commas and a final full stop."""
     text = _DEGREES.sub("°", _THOUSANDS.sub("", fold(text).translate(_RAISED)))
+    text = _SHORT_FRACTION.sub(r"\1{\2}{\3}", _SPELT_SIGN.sub(lambda match: _SIGNS[match.group()], text))
     return clean(_SILENT.sub(" ", text)).removesuffix(".").strip()
 
 
@@ -179,6 +207,8 @@ def _read(text: str) -> Any:
     """A SymPy expression. Raises _Unreadable."""
     tokens, place = [], 0
     text = text.strip()
+    if _WORD.search(text):
+        raise _Unreadable
     while place < len(text):
         match = _TOKEN.match(text, place)
         if match is None:

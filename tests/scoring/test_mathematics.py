@@ -21,6 +21,7 @@ EQUAL = [
     ("12 square cm", "12\\text{ cm}^{2}"), ("3 meters", "3 m"), ("3 inches", "3 in"), ("5 Kilometers", "5 km"),
     ("15 min", "15 minutes"), ("\\$4", "4"), ("1 1/2", "1.5"), ("x = 1 1/2", "1.5"), ("2 \\sqrt 3", "2\\sqrt3"),
     ("12\\,000", "12{,}000"),
+    ("\\frac12", "0.5"), ("[0, \\infty)", "[0,∞)"), ("x \\geq 3", "x>=3"), ("x≤3", "x \\le 3"),
 ]  # fmt: skip
 DIFFERENT = [
     ("(-2,1]", "(-2,1)"), ("", ""), ("", "3"), ("3", "4"), ("x^2", "y^2"), ("5 cm", "5 m"), ("1/0", "2"), ("((((", "2"),
@@ -29,7 +30,7 @@ DIFFERENT = [
     ("__import__('os')", "3"), ("x=3", "y=3"), ("3" * 300, "3"), ("log(0)", "1"),
     ("1 1/2", "11/2"), ("2 1/3", "21/3"), ("3 4", "34"), ("x = 1 1/2", "11/2"), ("12 cm²", "12 cm³"),
     ("12 cm", "12 cm²"), ("3 meters", "3 ft"), ("3 m", "3 min"), ("f \\circ g", "fg"), ("\\sqrt[0]{9}", "1"),
-    ("\\sqrt[x]{9}", "3"), ("\\sqrt[.5]{3}", "9"),
+    ("2 bars smaller than 0", "0"), ("the value of f(0)", "0"), ("\\sqrt[x]{9}", "3"), ("\\sqrt[.5]{3}", "9"),
 ]  # fmt: skip
 
 
@@ -54,6 +55,10 @@ def test_different(answer: str, gold: str) -> None:
         ("\\boxed{1", "\\boxed{1"),
         ("Answer: 7\nbecause of that", "7"),
         ("12", "12"),
+        ("AB is 3 and BC 4.\n\nTherefore, the length of AC is approximately 5 cm.", "5 cm"),
+        ("The line is drawn. Its equation is $y = 2x$.", "$y = 2x$"),
+        ("The length is not 5", "The length is not 5"),
+        ("AB is 3 and BC is 4", "AB is 3 and BC is 4"),
         ("The answer is", None),
         ("", None),
         ("word " * 100, None),
