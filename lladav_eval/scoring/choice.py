@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from lladav_eval.scoring.extract import boxed, clean, is_denied, stated_answer
+from lladav_eval.scoring.extract import boxed, clean, concluded_answer, is_denied, stated_answer
 
 _LISTED = re.compile(r"^\s*\(?([A-Z])[).:]\s*(\S.*)$", re.MULTILINE)
 _LABEL_SHAPED = re.compile(r"\W*([A-Za-z])\W*")
@@ -30,6 +30,7 @@ _LATEX = re.compile(r"\\(?:text|math|bf|rm)[a-z]*|\\f?box(?:ed)?|\\[()\[\]]|[${}
 """What stands around a letter that is set as a formula."""
 _LABELS = re.compile(r"(?:^|\s)([(\[]?)([A-Za-z])([.):\]]|\s-)(?=\s+(?!(?:and|or|is|are|was|were|because|since|as)\b))")
 """Labels that something is listed behind: not those in "(A) because (B) and (C) are wrong"."""
+_ARTICLE = re.compile(r"^(?:an?|the)\s+", re.IGNORECASE)
 _REASON = re.compile(r"[\"']*(?:[.;!][\"']*\s|,?\s+(?:because|since)\b)")
 _COMMENT = re.compile(r"[\"']*[,.;!][\"']*\s")
 _BARE = frozenset(("yes", "no", "true", "false"))
@@ -68,6 +69,7 @@ def extract_choice(text: str, options: Mapping[str, str] | Sequence[str]) -> str
             or readings.of_last_line(text, contents)
             or readings.anywhere(_plain(whole))
             or readings.begins_with_content(whole, contents)
+            or readings.concluded(text, contents)
         )
     return found.pop() if len(found) == 1 else None
 
@@ -207,6 +209,11 @@ class _Readings:
         others = [content for letter, content in contents.items() if letter not in found and content]
         named = any(re.search(rf"(?<!\w){re.escape(content)}(?!\w)", lowered) for content in others)
         return found if len(found) == 1 and not named else set()
+
+    def concluded(self, text: str, contents: Mapping[str, str]) -> set[str]:
+        """The letter of the option that the last sentence says something "is"."""
+        said = concluded_answer(text) or ""
+        return self._with_content(said, contents) or self._with_content(_ARTICLE.sub("", said), contents)
 
     def _with_content(self, text: str, contents: Mapping[str, str]) -> set[str]:
         """The letter of the only option whose content is the whole text, unless that looks like a letter on offer."""

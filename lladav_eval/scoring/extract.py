@@ -42,6 +42,10 @@ _DENIAL = re.compile(
 )
 """A denial, and behind it only words that lead to what is denied: ``unlikely to be``, ``n't think the answer is``."""
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_SENTENCE_END = re.compile(r"\.\s")
+_IS = re.compile(
+    r"\b(?:is|are|was|were|equals)\s+(?!not\b)(?:(?:about|approximately|exactly|equal\s+to)\s+)?", re.IGNORECASE
+)
 MAX_LENGTH = 200
 """Longer texts are no final answers."""
 _NEAR = len("*the final ")
@@ -107,6 +111,15 @@ def stated_answer(text: str) -> str | None:
             line = line.replace(mark, "", 1)
         before, near = before.replace(mark, ""), near.replace(mark, "")
     return clean(line)
+
+
+def concluded_answer(text: str) -> str | None:
+    """What stands behind the only "is" of the last sentence: "Therefore, the length of AB is 4 cm."."""
+    sentence = _SENTENCE_END.split(clean(text.strip().rpartition("\n")[2]))[-1]
+    said = list(_IS.finditer(sentence))
+    if len(said) != 1 or is_denied(sentence, said[0].end()):
+        return None
+    return clean(sentence[said[0].end() :]) or None
 
 
 def is_denied(text: str, place: int) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from lladav_eval.scoring.extract import MAX_LENGTH, clean, fold, is_denied, last_boxed, stated_answer
+from lladav_eval.scoring.extract import MAX_LENGTH, clean, concluded_answer, fold, last_boxed, stated_answer
 
 MAX_NAME = 12
 """What stands before "=" is a name (``f(x)``) up to this length."""
@@ -66,10 +66,6 @@ _QUOTIENT = frozenset(("/", "÷", "\\div"))
 _SILENT = re.compile(r"\\(?:left|right|displaystyle|,|;|!|:| )|\\[()\[\]]|\\?\$|~")
 _APART = re.compile(r"(?<!\d) +| +(?!\d)")
 """Spaces that say nothing. One between digits does: 1 1/2 is not 11/2."""
-_SENTENCE_END = re.compile(r"\.\s")
-_IS = re.compile(
-    r"\b(?:is|are|was|were|equals)\s+(?!not\b)(?:(?:about|approximately|exactly|equal\s+to)\s+)?", re.IGNORECASE
-)
 _SEVERAL = re.compile(r"(?<![a-z\\])(?:or|and)(?![a-z])", re.IGNORECASE)
 """``x = 5 or x = 6`` is no single answer."""
 
@@ -92,20 +88,11 @@ def final_answer(text: str) -> str | None:
     stated = stated_answer(text)
     if stated is not None:
         return stated or None
-    concluded = _concluded(text)
+    concluded = concluded_answer(text)
     if concluded is not None:
         return concluded
     whole = clean(text)
     return whole if 0 < len(whole) <= MAX_LENGTH else None
-
-
-def _concluded(text: str) -> str | None:
-    """What stands behind the only "is" of the last sentence: "Therefore, the length of AB is 4 cm."."""
-    sentence = _SENTENCE_END.split(clean(text.strip().rpartition("\n")[2]))[-1]
-    said = list(_IS.finditer(sentence))
-    if len(said) != 1 or is_denied(sentence, said[0].end()):
-        return None
-    return clean(sentence[said[0].end() :]) or None
 
 
 def math_equal(answer: str, gold: str) -> bool:

@@ -85,6 +85,11 @@ def test_the_last_line_may_be_the_answer(text: str, letter: str | None) -> None:
         ('The correct answer is "no." It is larger.', "B"),
         ("So the answer is no, there is none.", "B"),
         ("A cat, because it has whiskers", "C"),
+        ("There are three. The animal on the left is a cat.", "C"),
+        ("The animal isn't a cat", None),
+        ("The animal is not a cat", None),
+        ("It is a cat and the other is a dog", None),
+        ("I doubt that it is a cat", None),
         # The other one is there, too; an idiom; the first of a list; the beginning of another word.
         ("No, yes, I mean", None),
         ("No idea.", None),
@@ -92,5 +97,5 @@ def test_the_last_line_may_be_the_answer(text: str, letter: str | None) -> None:
         ("Nowhere, really", None),
     ],
 )
-def test_an_answer_may_begin_with_the_option_itself(text: str, letter: str | None) -> None:
+def test_an_answer_may_begin_or_end_with_the_option_itself(text: str, letter: str | None) -> None:
     assert extract_choice(text, {"A": "Yes", "B": "No", "C": "A cat"}) == letter
