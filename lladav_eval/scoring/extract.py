@@ -154,9 +154,9 @@ def last_boxed(text: str) -> str | None:
 
 
 def final_text(text: str) -> str:
-    """The answer that a text states, or the whole text, cleaned."""
+    """The answer that a text states or frames, or the whole text, cleaned."""
     stated = stated_answer(text)
-    return clean(text) if stated is None else stated
+    return clean(last_boxed(text) or text) if stated is None else stated
 
 
 def is_empty(text: str) -> bool:

@@ -7,10 +7,11 @@ import re
 from lladav_eval.scoring.extract import clean, is_denied, stated_answer
 
 _SAID = re.compile(
-    # "No idea" says nothing.
-    r"\b(yes|no(?!\s+(?:longer|idea|clue|answer|comment|opinion|information|doubt|way\s+(?:to|of))\b))\b"
+    # The words of a sign ('"no smoking"') say nothing, nor does "no idea".
+    r"(?:(?<![\"'])|(?=\w+[.,!\"']))\b"
+    r"(yes|no(?!\s+(?:longer|idea|clue|answer|comment|opinion|information|doubt|way\s+(?:to|of))\b))\b"
     # "Yes and no" neither; "Yes, and no dog" does.
-    r"(?:\s*,?\s*(?:[/&]|\bor\b|\band\b(?=\s+(?:yes|no)\b(?!\s+\w)))\s*(?:(?:maybe|perhaps|rather)\s+)?(yes|no)\b)?",
+    r"(?:\s*,?\s*(?:[/&|]|\bor\b|\band\b(?=\s+(?:yes|no)\b(?!\s+\w)))\s*(?:(?:maybe|perhaps|rather)\s+)?(yes|no)\b)?",
     re.IGNORECASE,
 )
 _MARKS = re.compile(r"^\W+")

@@ -96,3 +96,4 @@ def test_boxed() -> None:
     assert last_boxed("none") is None
     assert boxed("\\boxed{1}\nso \\boxed{2} and \\fbox{\\frac{1}{2}}, not \\boxed{3") == ["\\frac{1}{2}", "2"]
     assert last_boxed("\\boxed{1} or rather \\boxed{2}") == "2"
+    assert final_text("It is $\\boxed{12}$.") == "12"

@@ -38,6 +38,9 @@ from lladav_eval.scoring.yes_no import extract_yes_no
         ("I have no idea", None),
         ("No answer.", None),
         ("There is no dog", "no"),
+        ('The wall has a sign that says "no smoking."', None),
+        ('I would answer "no", as there is none', "no"),
+        ("yes|no", None),
         ("No one is there", "no"),
     ],
 )
