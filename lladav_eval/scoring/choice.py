@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from lladav_eval.scoring.extract import boxed, clean, concluded_answer, is_denied, stated_answer
+from lladav_eval.scoring.extract import boxed, clean, concluded_answer, is_denied, spoken, stated_answer
 
 _LISTED = re.compile(r"^\s*\(?([A-Z])[).:]\s*(\S.*)$", re.MULTILINE)
 _LABEL_SHAPED = re.compile(r"\W*([A-Za-z])\W*")
@@ -57,6 +57,7 @@ def extract_choice(text: str, options: Mapping[str, str] | Sequence[str]) -> str
         if isinstance(options, Mapping)
         else {}
     )
+    text = spoken(text)
     stated, whole = stated_answer(text), clean(text)
     statements = boxed(text) if stated is None else [stated]
     if statements:
@@ -69,7 +70,7 @@ def extract_choice(text: str, options: Mapping[str, str] | Sequence[str]) -> str
             or readings.of_last_line(text, contents)
             or readings.anywhere(_plain(whole))
             or readings.begins_with_content(whole, contents)
-            or readings.concluded(text, contents)
+            or readings.with_content(concluded_answer(text) or "", contents)
         )
     return found.pop() if len(found) == 1 else None
 
@@ -86,7 +87,7 @@ class _Readings:
     bracketed: re.Pattern[str]
     """``... therefore (B)``, but not ``k[B]``."""
     named: re.Pattern[str]
-    """``option B``, ``choice B``, ``the correct option is B``."""
+    """``option B``, ``choice B``, ``the correct option is B``, ``B is right``."""
     further: re.Pattern[str]
     """Behind a letter, another one joined to it: ``B, C``, ``B or (C)``, ``B/C``, ``B; C``, ``B (or C)``."""
     second: re.Pattern[str]
@@ -96,7 +97,7 @@ class _Readings:
         """Letters in what stands behind an answer cue: at its start, else in brackets."""
         plain = _plain(text)
         return (
-            self._with_content(text, contents)
+            self.with_content(text, contents)
             or self.at_start(plain, contents)
             or self._first(self.cued, plain, contents)
             or self._affirmed(self.bracketed, plain, statement=True)
@@ -110,7 +111,7 @@ class _Readings:
         if self._lists_options(_plain(text)):
             return set()
         line = _plain(text.strip().split("\n", 1)[0])
-        return self._whole_label(line, contents) or self._with_content(line, contents)
+        return self._whole_label(line, contents) or self.with_content(line, contents)
 
     def of_last_line(self, text: str, contents: Mapping[str, str]) -> set[str]:
         """The letter of a last line like ``**B**`` or ``B. seven``, unless lines before it begin with labels, too."""
@@ -125,15 +126,15 @@ class _Readings:
         if _LABEL_SHAPED.fullmatch(line):
             return self.at_start(line, contents)
         match = self.leading.match(line)
+        if match is None and line[:1] in self.letters and line[1:2] == " ":
+            return {line[0]} if contents.get(line[0]) == clean(line[1:]).casefold() else set()
         named = match and contents.get(_letter(match)) and _rest(line, match) == contents[_letter(match)]
         return {_letter(match)} if match and named else set()
 
     def at_start_of_text(self, text: str, contents: Mapping[str, str]) -> set[str]:
         """The letter whose content is the whole text, or with which it begins."""
         plain = _plain(text)
-        return (
-            self._with_content(text, contents) or self._with_content(plain, contents) or self.at_start(plain, contents)
-        )
+        return self.with_content(text, contents) or self.with_content(plain, contents) or self.at_start(plain, contents)
 
     def at_start(self, text: str, contents: Mapping[str, str]) -> set[str]:
         """The letter with which a text begins, as a label, and those joined to it; all if it lists the options."""
@@ -210,18 +211,16 @@ class _Readings:
         named = any(re.search(rf"(?<!\w){re.escape(content)}(?!\w)", lowered) for content in others)
         return found if len(found) == 1 and not named else set()
 
-    def concluded(self, text: str, contents: Mapping[str, str]) -> set[str]:
-        """The letter of the option that the last sentence says something "is"."""
-        said = concluded_answer(text) or ""
-        return self._with_content(said, contents) or self._with_content(_ARTICLE.sub("", said), contents)
-
-    def _with_content(self, text: str, contents: Mapping[str, str]) -> set[str]:
-        """The letter of the only option whose content is the whole text, unless that looks like a letter on offer."""
+    def with_content(self, text: str, contents: Mapping[str, str]) -> set[str]:
+        """The letter of the only option that the text is, but for an article; none if the text looks like a letter."""
         wanted, label = text.casefold(), _LABEL_SHAPED.fullmatch(text)
         if not wanted or (label and label.group(1).upper() in self.letters):
             return set()
-        found = {letter for letter, content in contents.items() if content == wanted}
-        return found if len(found) == 1 else set()
+        for said in (wanted, _ARTICLE.sub("", wanted)):
+            found = {letter for letter, content in contents.items() if content == said}
+            if found:
+                return found if len(found) == 1 else set()
+        return set()
 
 
 @lru_cache(maxsize=64)
@@ -237,14 +236,17 @@ def _readings(letters: str) -> _Readings:
     return _Readings(
         letters,
         leading=re.compile(
-            rf"[(\[]\s*([{among}])\s*[)\]]"
+            rf"[(\[]\s*[\"']?([{among}])[\"']?\s*[)\]]"
             rf"|([{among}])(?:\s*[):!;]|\s*\.(?![A-Za-z]\b)|\s+-\s|[\"']*\s*$)"
             rf"|([{listing}])\s*,|({'I' if 'I' in letters else '(?!)'})\s*,(?=\s*(?:because|since|not)\b)",
             re.IGNORECASE | re.ASCII,
         ),
         cued=re.compile(rf"(?:(?:[Oo]ption|[Cc]hoice|[Ll]etter)\s+)?[\"'*(]*(?:{'|'.join(alternatives)})"),
         bracketed=re.compile(rf"(?<![A-Za-z0-9_\])}}])[(\[]\s*([{among}])\s*[)\]]"),
-        named=re.compile(rf"\b(?:[Oo]ption|[Cc]hoice|[Ll]etter)s?(?:\s+is)?[:\s]\s*[\"'*(]*([{among}])\b[)\"'*]*"),
+        named=re.compile(
+            rf"\b(?:[Oo]ption|[Cc]hoice|[Ll]etter)s?(?:\s+is)?[:\s]\s*[\"'*(]*([{among}])\b[)\"'*]*"
+            rf"|(?<![\w.'(-])([{among}])(?=\s+is\s+(?:(?:the\s+)?(?:correct|right)|the\s+(?:best\s+)?(?:answer|option|choice))\b)"
+        ),
         further=re.compile(
             r"[\"'*)\].:]*\s*\(?(?:[,;/&+]\s*(?:(?:and|or)\s+)?|(?:and|or|as\s+well\s+as)\s+)"
             r"(?:(?:also|even|else|maybe|perhaps|possibly|probably|both|the|[Oo]ption|[Cc]hoice)\s+)*"

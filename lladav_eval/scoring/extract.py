@@ -14,13 +14,14 @@ _FOLDED = {
     **dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe63"), "-"),
     **dict.fromkeys(map(ord, "\u2018\u2019\u201a\u201b\u2032"), "'"),
     **dict.fromkeys(map(ord, "\u201c\u201d\u201e\u201f\u2033"), '"'),
+    **{ord(sign): plain for sign, plain in zip("\u3002\u3001\u3010\u3011", ".,[]", strict=True)},
     **dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff"), None),  # nothing to be seen
 }
 _ANSWER_CUE = re.compile(
-    r"(?<![^\W_])(?:answer|(?:correct|right|best)\s+(?:option|choice))[*_`]*\s*"
+    r"(?:(?<![^\W_])(?:answer|(?:correct|right|best)\s+(?:option|choice))[*_`\"']*\s*"
     # "The answer is correct because ..." states nothing.
     r"(?:is\b(?!\s+(?:(?:correct|approximate)\b|(?:clear|obvious|evident|based)\s+(?:because|since|as|from|that|on|in)\b))"
-    r"|:|=)\s*:?(?:[\s*_`]|\\[\[(]|\$\$)*",
+    r"|(?:would|should|must|will)\s+be\b|'s\b|:|=)|\u7b54\u6848(?:\u662f|\u4e3a|:))\s*:?(?:[\s*_`]|\\[\[(]|\$\$)*",
     re.IGNORECASE,
 )
 _DENIAL = re.compile(
@@ -44,13 +45,15 @@ _DENIAL = re.compile(
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _SENTENCE_END = re.compile(r"\.\s")
 _IS = re.compile(
-    r"\b(?:is|are|was|were|equals)\s+(?!not\b)(?:(?:about|approximately|exactly|equal\s+to)\s+)?", re.IGNORECASE
+    r"(?:\b(?:is|are|was|were|equals)|\b(?:it|that|this)'s)\s+(?!not\b)(?:(?:about|approximately|exactly|equal\s+to)\s+)?",
+    re.IGNORECASE,
 )
 MAX_LENGTH = 200
 """Longer texts are no final answers."""
 _NEAR = len("*the final ")
 """How far before a cue a lone * or _ that opens emphasis is looked for."""
 _EMPHASIS = ("**", "__", "`", "*", "_")
+_TAG = re.compile(r"</?[A-Za-z]\w{0,20}>|<\|\w{1,30}\|>")
 _REACH = 60
 """How far before an answer its denial is looked for."""
 _WRAPPERS = (*_EMPHASIS, '"', "'")
@@ -87,6 +90,15 @@ def _unwrapped(text: str) -> str:
         if text.endswith(".") and not text.endswith(".."):
             text = text[:-1].rstrip()
     return text
+
+
+def spoken(text: str) -> str:
+    """What a model says when it has thought, without tags.
+
+    >>> spoken("<think>Is it A?</think><answer>B</answer></s>").strip()
+    'B'
+    """
+    return _TAG.sub(" ", text.rpartition("</think>")[2])
 
 
 def stated_answer(text: str) -> str | None:
@@ -155,6 +167,7 @@ def last_boxed(text: str) -> str | None:
 
 def final_text(text: str) -> str:
     """The answer that a text states or frames, or the whole text, cleaned."""
+    text = spoken(text)
     stated = stated_answer(text)
     return clean(last_boxed(text) or text) if stated is None else stated
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from lladav_eval.scoring.extract import clean, is_denied, stated_answer
+from lladav_eval.scoring.extract import clean, is_denied, spoken, stated_answer
 
 _SAID = re.compile(
     # The words of a sign ('"no smoking"') say nothing, nor does "no idea".
@@ -25,6 +25,7 @@ def extract_yes_no(text: str) -> str | None:
     >>> extract_yes_no("Not sure") is None
     True
     """
+    text = spoken(text)
     whole = clean(text)
     for candidate in (stated_answer(text) or "", whole):
         first = _SAID.match(_MARKS.sub("", candidate))

@@ -99,3 +99,22 @@ def test_the_last_line_may_be_the_answer(text: str, letter: str | None) -> None:
 )
 def test_an_answer_may_begin_or_end_with_the_option_itself(text: str, letter: str | None) -> None:
     assert extract_choice(text, {"A": "Yes", "B": "No", "C": "A cat"}) == letter
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The answer would be B.", "so the answer's B", "B is correct", "A is wrong, B is right", "B is the answer.",
+        "<answer>B</answer>", '{"answer": "B"}', "['B']", "B</s>", "<think>Is it (A)?</think>B", "B dark blue",
+        "It's dark blue.", "The answer is the dark blue.", "所以答案是B。", "答案：B", "【B】",
+    ],
+)  # fmt: skip
+def test_ways_to_say_a_letter(text: str) -> None:
+    assert extract_choice(text, OPTIONS) == "B"
+
+
+@pytest.mark.parametrize(
+    "text", ["A is right and B is right", "I doubt the answer would be B", "D is an option", "B red"]
+)
+def test_these_say_none(text: str) -> None:
+    assert extract_choice(text, OPTIONS) is None
