@@ -8,7 +8,7 @@ from lladav_eval.scoring.extract import clean, is_denied, spoken, stated_answer
 
 _SAID = re.compile(
     # The words of a sign ('"no smoking"') say nothing, nor does "no idea".
-    r"(?:(?<![\"'])|(?=\w+[.,!\"']))\b"
+    r"(?:(?<![\"'])|(?=(?:yes|no)[.,!\"']))\b"
     r"(yes|no(?!\s+(?:longer|idea|clue|answer|comment|opinion|information|doubt|way\s+(?:to|of))\b))\b"
     # "Yes and no" neither; "Yes, and no dog" does.
     r"(?:\s*,?\s*(?:[/&|]|\bor\b|\band\b(?=\s+(?:yes|no)\b(?!\s+\w)))\s*(?:(?:maybe|perhaps|rather)\s+)?(yes|no)\b)?",

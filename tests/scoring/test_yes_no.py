@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from lladav_eval.scoring.yes_no import extract_yes_no
@@ -47,3 +49,9 @@ from lladav_eval.scoring.yes_no import extract_yes_no
 )
 def test_extract_yes_no(text: str, answer: str | None) -> None:
     assert extract_yes_no(text) == answer
+
+
+def test_a_long_word_takes_no_time() -> None:
+    begin = time.process_time()
+    assert extract_yes_no("a" * 60_000) is None
+    assert time.process_time() - begin < 2
