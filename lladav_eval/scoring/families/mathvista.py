@@ -3,7 +3,8 @@
 Official source: lupantech/MathVista, evaluation/extract_answer.py and calculate_score.py: an answer that already is a
 choice or a number stands as it is, from any other a judge extracts the answer; the extraction is brought to the type
 of the right answer and compared as text. A choice that is neither a letter nor "(B) ..." becomes the choice with the
-smallest edit distance. An empty extraction, which would become the shortest choice that way, is wrong here.
+smallest edit distance. An empty extraction, which would become the shortest choice that way, is wrong here. Spaces
+around responses and extractions don't count, as in the authors' fork.
 """
 
 from __future__ import annotations

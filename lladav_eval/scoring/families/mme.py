@@ -1,8 +1,9 @@
 """MME.
 
 Official source: eval_tool/calculation.py of MME: yes or no is looked for in the first four characters of the lower-case
-answer; every picture has two questions; a category's score is accuracy plus accuracy+ (both questions of a picture
-right), each on 0-100; perception is the sum of ten categories (at most 2000), cognition of four (at most 800).
+answer (trimmed, as in the authors' fork); every picture has two questions; a category's score is accuracy plus
+accuracy+ (both questions of a picture right), each on 0-100; perception is the sum of ten categories (at most 2000),
+cognition of four (at most 800).
 """
 
 from __future__ import annotations
