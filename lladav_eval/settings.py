@@ -8,14 +8,14 @@ lmms-eval. A name that is not in the table raises: lmms-eval passes unknown name
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from lladav_eval.approximate import parse_cache, parse_early_commit, spelled_out
-from lladav_eval.errors import MediaError, SettingError
+from lladav_eval.errors import MediaError, SettingError, TaskError, one_line
 from lladav_eval.records import Remasking, Request, SamplingParams, ThinkMode, VideoClip
 
 if TYPE_CHECKING:
@@ -206,16 +206,31 @@ def parse_overrides(texts: Iterable[str]) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
-def request_from(text: str, visuals: Sequence[Any] | None, settings: GenerationSettings | None) -> Request:
+def shown(doc_to_visual: Callable[[Any], Any], doc: Any) -> Any:
+    """What a task shows of a row. Raises MediaError where its function fails; TaskError passes."""
+    try:
+        found = doc_to_visual(doc)
+        return list(found) if isinstance(found, Iterator) else found
+    except (TaskError, MediaError):
+        raise
+    except (Exception, SystemExit) as error:  # functions of tasks, decoders; lmms-eval's exit where a video is missing
+        raise MediaError(f"doc_to_visual failed: {one_line(error)}") from error
+
+
+def request_from(text: str, visuals: Any, settings: GenerationSettings | None) -> Request:
     """A question from what a task's ``doc_to_text`` and ``doc_to_visual`` give.
 
     ``visuals`` may hold PIL images, paths of image files, one video (path of a file or of a folder of frames, or a
-    VideoClip), or one list of frames; think mode and number of frames come from ``settings``. Raises MediaError for
-    anything else.
+    VideoClip), or one list of frames; or be a single one of them; None is a question without media. Think mode and
+    number of frames come from ``settings``. Raises MediaError for anything else.
     """
     images: list[Image] = []
     videos: list[str | VideoClip | tuple[Image, ...]] = []
-    for visual in visuals or ():
+    if visuals is None:
+        visuals = ()
+    elif isinstance(visuals, (str, bytes, Mapping)) or not isinstance(visuals, Iterable):
+        visuals = (visuals,)
+    for visual in visuals:
         medium = _medium(visual)
         if isinstance(medium, (str, VideoClip, tuple)):
             videos.append(medium)

@@ -103,6 +103,8 @@ def test_media_become_images_or_one_video(tmp_path: Path) -> None:
     assert request_from("Q", [str(tmp_path / "v.mp4")], settings).video == str(tmp_path / "v.mp4")
     assert request_from("Q", [[image, image]], settings).video == (image, image)
     assert request_from("Q", None, None).images == ()
+    assert request_from("Q", image, settings).images == (image,)
+    assert request_from("Q", str(tmp_path / "v.mp4"), settings).video == str(tmp_path / "v.mp4")
 
 
 @pytest.mark.parametrize(
@@ -112,10 +114,14 @@ def test_media_become_images_or_one_video(tmp_path: Path) -> None:
         (["gone.mp4"], "the video gone.mp4 is missing"),
         (["gone.png"], "gone.png: no such image file"),
         ([{"type": "audio"}], "gave dict"),
+        ({"type": "video", "url": "x.mp4"}, "gave dict"),
+        ("gone.mp4", "the video gone.mp4 is missing"),
+        (b"x", "gave bytes"),
+        (3, "gave int"),
         ([[Image.new("L", (1, 1))]] * 2, "2 videos and 0 images"),
         ([Image.new("L", (1, 1)), [Image.new("L", (1, 1))]], "1 videos and 1 images"),
     ],
 )
-def test_other_media_are_refused_with_a_reason(visuals: list[object], message: str) -> None:
+def test_other_media_are_refused_with_a_reason(visuals: object, message: str) -> None:
     with pytest.raises(MediaError, match=message):
         request_from("Q", visuals, None)

@@ -5,23 +5,36 @@ Everything lmms-eval asks of a model is answered by the same pipeline that ``lla
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from lmms_eval.api.instance import GenerationResult, Instance, TokenCounts
 from lmms_eval.api.model import lmms
 
-from lladav_eval.errors import SettingError
+from lladav_eval.errors import SampleError, SettingError
 from lladav_eval.loading import load
 from lladav_eval.pipeline import LladaV
 from lladav_eval.records import Generation, Request, SamplingParams
 from lladav_eval.sampling.likelihood import LogLikelihood
-from lladav_eval.settings import GenerationSettings, request_from, translate
+from lladav_eval.settings import GenerationSettings, request_from, shown, translate
 
 logger = logging.getLogger(__name__)
+
+
+class Likelihood(tuple[float, bool], GenerationResult):
+    """(value, whether it is the greedy answer). lmms-eval's evaluator turns plain tuples into text, but gives the
+    ``text`` of a GenerationResult on as it is (``unwrap_generation_output``)."""
+
+    def __new__(cls, value: float, greedy: bool) -> Likelihood:
+        return super().__new__(cls, (value, greedy))
+
+    def __init__(self, value: float, greedy: bool) -> None:
+        self.text = (value, greedy)
+        self.token_counts = None
 
 
 class Lladav(lmms):
@@ -95,21 +108,45 @@ class Lladav(lmms):
 
     def generate_until(self, requests: Sequence[Instance]) -> list[GenerationResult]:
         """Answers in the order of ``requests``; requests of equal settings share batches."""
-        prepared = []
-        for context, settings, doc_to_visual, doc_id, task, split in (request.args for request in requests):
-            translated = self._settings(settings)
-            prepared.append((self._request(context, doc_to_visual, task, split, doc_id, translated), translated.params))
+        settings = [self._settings(request.args[1]) for request in requests]
+        by_params: dict[SamplingParams, list[int]] = {}
+        for place, translated in enumerate(settings):
+            by_params.setdefault(translated.params, []).append(place)
+        asked: list[int] = []
+        answers: dict[int, Generation] = {}
+
+        def prepared() -> Iterator[tuple[Request, SamplingParams]]:
+            """Drawn a batch ahead of the model: a split's images wouldn't fit in memory."""
+            for place in itertools.chain.from_iterable(by_params.values()):
+                context, _, doc_to_visual, doc_id, task, split = requests[place].args
+                try:
+                    request = self._request(context, doc_to_visual, task, split, doc_id, settings[place])
+                except SampleError as error:
+                    answers[place] = Generation.failure(str(error))
+                    continue
+                asked.append(place)
+                yield request, settings[place].params
+
+        for finished in self.model.stream(prepared(), batch_size=self.batch_size):
+            answers.update((asked[index], answer) for index, answer in finished)
         return [
-            GenerationResult(answer.text, TokenCounts(output_tokens=len(answer.token_ids)))
-            for answer in self._generate(prepared)
+            GenerationResult(
+                _text(answers[place], *request.args[3:5]), TokenCounts(output_tokens=len(answers[place].token_ids))
+            )
+            for place, request in enumerate(requests)
         ]
 
     def generate_until_multi_round(self, requests: Sequence[Instance]) -> list[list[str]]:
         """Per request the answers of all its rounds; the task's ``doc_to_text`` makes each next round's prompt."""
         return [self._play_rounds(*request.args) for request in requests]
 
-    def loglikelihood(self, requests: Sequence[Instance]) -> list[tuple[float, bool]]:
-        """Masked-diffusion log-likelihood (``mc_num`` draws) and whether greedy denoising gives the same answer."""
+    def loglikelihood(self, requests: Sequence[Instance]) -> list[Likelihood]:
+        """Masked-diffusion likelihood (``mc_num`` draws) and whether greedy denoising gives the same answer.
+
+        For the options of a multiple-choice question, which come as text, it is the loss per token: lmms-eval takes the
+        option of the smallest value (``ConfigurableTask.process_results``), as its own models return losses. Of a
+        task's target it is the log-likelihood, from which lmms-eval makes a perplexity.
+        """
         results = []
         self.log_likelihoods = []
         for context, target, doc_to_visual, doc_id, task, split in (request.args for request in requests):
@@ -117,7 +154,9 @@ class Lladav(lmms):
             request = self._request(context, doc_to_visual, task, split, doc_id, None)
             estimate = self.model.log_likelihood([request], [answer], draws=self.mc_num, seed=self.seed)[0]
             self.log_likelihoods.append(estimate)
-            results.append((estimate.value, self._is_greedy(request, answer)))
+            tokens = len(self.model.tokenizer.encode(answer))
+            value = -estimate.value / tokens if isinstance(target, str) else estimate.value
+            results.append(Likelihood(value, self._is_greedy(request, answer)))
         if self.log_likelihoods:
             worst = max(estimate.standard_error for estimate in self.log_likelihoods)
             logger.info("log-likelihood: %d draws, largest standard error %.4f nats", self.mc_num, worst)
@@ -138,22 +177,7 @@ class Lladav(lmms):
         doc_id: int,
         settings: GenerationSettings | None,
     ) -> Request:
-        return request_from(context, doc_to_visual(self._document(task, split, doc_id)), settings)
-
-    def _generate(self, prepared: Sequence[tuple[Request, SamplingParams]]) -> list[Generation]:
-        by_params: dict[SamplingParams, list[int]] = {}
-        for index, (_, params) in enumerate(prepared):
-            by_params.setdefault(params, []).append(index)
-        answers: dict[int, Generation] = {}
-        for params, members in by_params.items():
-            requests = [prepared[index][0] for index in members]
-            generated = self.model.generate(requests, params, batch_size=self.batch_size)
-            answers.update(zip(members, generated, strict=True))
-        for index, answer in answers.items():
-            if answer.status == "failed":
-                # lmms-eval knows no failed samples: an empty answer is scored wrong, and the log says why.
-                logger.warning("request %d failed: %s", index, answer.error)
-        return [answers[index] for index in range(len(prepared))]
+        return request_from(context, shown(doc_to_visual, self._document(task, split, doc_id)), settings)
 
     def _play_rounds(
         self,
@@ -167,22 +191,38 @@ class Lladav(lmms):
     ) -> list[str]:
         translated = self._settings(settings)
         document = self._document(task, split, doc_id)
-        visuals = doc_to_visual(document)
         answers: list[str] = []
+        visuals: Any = None
         memory: Any = None
-        while True:
-            request = request_from(context, visuals, translated)
-            answers.append(self._generate([(request, translated.params)])[0].text)
+        for number in itertools.count(1):
+            try:
+                visuals = shown(doc_to_visual, document) if number == 1 else visuals
+                request = request_from(context, visuals, translated)
+                answer = self.model.generate([request], translated.params, batch_size=1)[0]
+            except SampleError as error:
+                answer = Generation.failure(str(error))
             visuals, context, finished, outputs, memory = doc_to_text(
-                document, previous_output=list(answers), round_idx=len(answers), previous_round_info=memory
+                document,
+                previous_output=[*answers, _text(answer, doc_id, task)],
+                round_idx=number,
+                previous_round_info=memory,
             )
+            answers = list(outputs)  # a task may rewrite what was said
             if finished:
-                return list(outputs)
+                break
+        return answers
 
     def _is_greedy(self, request: Request, answer: str) -> bool:
         target = tuple(self.model.tokenizer.encode(answer))
         params = SamplingParams(len(target), len(target), len(target), seed=self.seed)
         return self.model.generate([request], params)[0].token_ids == target
+
+
+def _text(answer: Generation, doc_id: int, task: str) -> str:
+    """lmms-eval knows no failed samples: an empty answer is scored wrong, and the log says why."""
+    if answer.status == "failed":
+        logger.warning("%s, row %s failed: %s", task, doc_id, answer.error)
+    return answer.text
 
 
 def _join_processes() -> Any:

@@ -14,7 +14,7 @@ from lladav_eval.records import Question, Request, RunSpec
 from lladav_eval.runs.docs import Docs
 from lladav_eval.runs.keys import sample_key
 from lladav_eval.scoring.aggregate import Scale
-from lladav_eval.settings import GenerationSettings, request_from, translate
+from lladav_eval.settings import GenerationSettings, request_from, shown, translate
 
 if TYPE_CHECKING:
     from lmms_eval.api.task import ConfigurableTask
@@ -158,7 +158,7 @@ def _prompt_text(plan: Plan, doc: Any) -> str:
         text = plan.task.fewshot_context(doc=doc, num_fewshot=0)
     except TaskError:  # the table itself is wrong: that ends the run
         raise
-    except Exception as error:  # functions of the task
+    except (Exception, SystemExit) as error:  # functions of the task
         raise SampleError(f"doc_to_text failed: {one_line(error)}") from error
     if not isinstance(text, str):
         raise SampleError(f"doc_to_text gave {type(text).__name__} instead of text")
@@ -166,10 +166,4 @@ def _prompt_text(plan: Plan, doc: Any) -> str:
 
 
 def _request(plan: Plan, doc: Any, text: str) -> Request:
-    try:
-        visuals = plan.task.doc_to_visual(doc)
-    except (TaskError, MediaError):
-        raise
-    except Exception as error:  # functions of the task, decoders
-        raise MediaError(f"doc_to_visual failed: {one_line(error)}") from error
-    return request_from(text, visuals, plan.settings)
+    return request_from(text, shown(plan.task.doc_to_visual, doc), plan.settings)

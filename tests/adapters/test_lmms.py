@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from lmms_eval.api.instance import Instance
+from lmms_eval.api.instance import Instance, unwrap_generation_output
 from PIL import Image
 from tiny_checkpoint import write_checkpoint
 
@@ -107,6 +108,47 @@ def test_settings_given_to_the_model_override_the_task(checkpoint: Path, clip: s
     assert {answer.token_counts.output_tokens for answer in answers} <= {0, 1, 2}
 
 
+def test_media_that_cant_be_shown_fail_their_own_sample_alone(
+    checkpoint: Path, clip: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def show(doc: dict[str, Any]) -> Any:
+        if doc["question"] == "exits":
+            sys.exit("video path: x.mp4 does not exist, please check")
+        return doc["visuals"]
+
+    good = documents(clip)
+    docs = [{"question": "gone", "visuals": ["gone.mp4"]}, good[0], {"question": "exits", "visuals": []}, good[3]]
+    model = adapter(checkpoint, docs, batch_size=2)
+    requests = generation_requests(docs, SETTINGS)
+    for request in requests:
+        request.arguments = (*request.arguments[:2], show, *request.arguments[3:])
+    texts = [answer.text for answer in model.generate_until(requests)]
+    alone = [model.generate_until([requests[index]])[0].text for index in (1, 3)]
+    assert texts == ["", alone[0], "", alone[1]]
+    assert "toy, row 0 failed: the video gone.mp4 is missing" in caplog.text
+    assert "toy, row 2 failed: doc_to_visual failed: video path: x.mp4 does not exist" in caplog.text
+
+
+def test_media_are_opened_while_the_model_answers(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    docs = [{"question": f"Read {index}", "visuals": [picture(index)]} for index in range(20)]
+    opened: list[str] = []
+    model = adapter(checkpoint, docs, batch_size=2)
+    requests = generation_requests(docs, SETTINGS)
+    for request in requests:
+        show = lambda doc: opened.append(doc["question"]) or doc["visuals"]  # noqa: E731
+        request.arguments = (*request.arguments[:2], show, *request.arguments[3:])
+    stream, before_the_first = model.model.stream, []
+
+    def watched(*asked: Any, **settings: Any) -> Any:
+        for finished in stream(*asked, **settings):
+            before_the_first.append(len(opened))
+            yield finished
+
+    monkeypatch.setattr(model.model, "stream", watched)
+    assert len(model.generate_until(requests)) == 20
+    assert before_the_first[0] < 20 == len(opened)
+
+
 def test_unknown_setting_raises_and_names_it(checkpoint: Path, clip: str) -> None:
     docs = documents(clip)
     with pytest.raises(SettingError, match="stepz"):
@@ -134,6 +176,22 @@ def test_multi_round_plays_until_the_task_says_stop(checkpoint: Path, clip: str)
     assert rounds[0][0] == model.generate_until(generation_requests(docs[:1], SETTINGS))[0].text
 
 
+def test_multi_round_hands_back_what_the_task_made_of_the_answers(checkpoint: Path, clip: str) -> None:
+    docs = documents(clip)
+    seen: list[list[str]] = []
+
+    def doc_to_text(doc: Any, previous_output: list[str], round_idx: int, previous_round_info: Any) -> Any:
+        seen.append(previous_output)
+        return ["gone.mp4"], "And now?", round_idx == 2, [f"{text}!" for text in previous_output], None
+
+    model = adapter(checkpoint, docs)
+    arguments = (docs[0]["question"], SETTINGS, visuals_of, doc_to_text, 0, "toy", "test")
+    rounds = model.generate_until_multi_round([instance("generate_until_multi_round", *arguments)])
+    first = seen[0][0]
+    assert seen == [[first], [f"{first}!", ""]]  # the second round's video is missing
+    assert rounds == [[f"{first}!!", "!"]]
+
+
 def test_loglikelihood_of_every_kind_of_input_is_seeded_and_reported(checkpoint: Path, clip: str) -> None:
     docs = documents(clip)
     model = adapter(checkpoint, docs, mc_num=8, seed=4)
@@ -142,7 +200,7 @@ def test_loglikelihood_of_every_kind_of_input_is_seeded_and_reported(checkpoint:
         for index, doc in enumerate(docs)
     ]
     results = model.loglikelihood(requests)
-    assert all(value < 0 and greedy is False for value, greedy in results)
+    assert all(value > 0 and greedy is False for value, greedy in results)
     assert [estimate.draws for estimate in model.log_likelihoods] == [8] * 4
     assert all(estimate.standard_error > 0 for estimate in model.log_likelihoods)
     assert results == model.loglikelihood(requests)
@@ -163,7 +221,19 @@ def test_greedy_answer_is_recognised_as_such(checkpoint: Path, clip: str) -> Non
     for word, (value, is_greedy) in likelihoods.items():
         assert is_greedy == (tuple(model.model.tokenizer.encode(word)) == greedy)
         if is_greedy:
-            assert value == max(v for v, _ in likelihoods.values())
+            assert value == min(v for v, _ in likelihoods.values())
+
+
+def test_a_likelihood_is_a_loss_for_options_and_reaches_lmms_evals_scoring_whole(checkpoint: Path, clip: str) -> None:
+    docs = documents(clip)
+    model = adapter(checkpoint, docs, mc_num=4)
+    option = instance("loglikelihood", "Read the digits.", "left right", visuals_of, 0, "toy", "test")
+    target = instance("loglikelihood", "Read the digits.", lambda doc: "left right", visuals_of, 0, "toy", "test")
+    (loss, greedy), (log_likelihood, _) = model.loglikelihood([option, target])
+    tokens = len(model.model.tokenizer.encode("left right"))
+    assert tokens > 1
+    assert loss * tokens == pytest.approx(-log_likelihood)
+    assert unwrap_generation_output(model.loglikelihood([option])[0]) == ((loss, greedy), None)
 
 
 def test_lmms_eval_finds_the_plugin() -> None:
