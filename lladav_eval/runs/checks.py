@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
+from inspect import signature
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +32,7 @@ def check_plan(plan: Plan, spec: RunSpec, console: Console | None) -> None:
             f"the task {plan.name} says `higher_is_better: false` of {', '.join(lower)}: failed samples count as 0 and "
             "reports take more for better, so give 1 minus it, or leave it out of metric_list"
         )
+    _check_scoring(plan)
     metadata = metadata_of(plan.task)
     _check_columns(plan, metadata)
     family = metadata.get("family")
@@ -49,6 +52,28 @@ def check_plan(plan: Plan, spec: RunSpec, console: Console | None) -> None:
             highlight=False,
             soft_wrap=True,
         )
+
+
+def _check_scoring(plan: Plan) -> None:
+    """What can't be scored, as far as it shows before a model has answered."""
+    filters = len(plan.task._filters)
+    if filters != 1:
+        raise TaskError(f"the task {plan.name} has {filters} entries in filter_list: only one can be run, or no list")
+    for metric, aggregate in plan.task.aggregation().items():
+        if not callable(aggregate):
+            raise TaskError(f"the task {plan.name}: the metric {metric} has an aggregation that lmms-eval doesn't know")
+        if _has_parameter(aggregate, "args"):
+            raise TaskError(
+                f"the task {plan.name}: the aggregation of the metric {metric} wants `args`, those of lmms-eval's own "
+                "command: leave the metric out of metric_list"
+            )
+
+
+def _has_parameter(function: Callable[..., Any], name: str) -> bool:
+    try:
+        return name in signature(function).parameters
+    except (ValueError, TypeError):  # of some builtins nobody knows
+        return False
 
 
 def _check_columns(plan: Plan, metadata: dict[str, Any]) -> None:

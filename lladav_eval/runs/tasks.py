@@ -180,6 +180,7 @@ def load_tasks(
     tasks: dict[str, ConfigurableTask] = {}
     with _one_attempt(ConfigurableTask):
         for name in names:
+            _check_content(name, include_path)
             try:
                 if is_benchmark(name, include_path):
                     tasks[name] = _load_benchmark(manager._get_config(name), name, include_path, data_dir, offline)
@@ -187,9 +188,17 @@ def load_tasks(
                     tasks.update(manager.load_task_or_group([name]))
             except EvalError:
                 raise
-            except Exception as error:  # YAML, imports, data sets: anything may be wrong in there
+            except (Exception, SystemExit) as error:  # YAML, imports, data sets: anything may be wrong in there
                 raise TaskError(f"the task {name} can't be loaded: {_reason(error)}") from error
     return tasks
+
+
+def _check_content(name: str, include_path: Sequence[Path]) -> None:
+    """Raises TaskError where the YAML lacks what lmms-eval calls without a look."""
+    content = read_task(name, include_path)
+    absent = [key for key in ("dataset_path", "doc_to_text", "doc_to_target") if content.get(key) is None]
+    if absent and "class" not in content:
+        raise TaskError(f"the task {name} has no {' and no '.join(absent)}: add it to its YAML")
 
 
 def is_benchmark(name: str, include_path: Sequence[Path] = ()) -> bool:
@@ -216,6 +225,15 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, IndexError):
         return "its data set has no rows, or fewer than its functions expect"
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    bare = (
+        KeyError,
+        TypeError,
+        AttributeError,
+        AssertionError,
+        SystemExit,
+    )  # their messages may be but a name
+    if isinstance(error, bare) and str(error).strip():
+        text = f"{type(error).__name__}: {text}"
     if first is error:
         return text
     return f"{text} ({type(first).__name__}: {(str(first).strip() or 'no message').splitlines()[0]})"

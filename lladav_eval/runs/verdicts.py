@@ -69,7 +69,7 @@ def judge(plan: Plan, record: Record, protocol: str = "strict", ask: Ask | None 
         raise TaskError(f"{plan.name}, row {record.doc_id}: {error}") from None
     except EvalError:
         raise
-    except Exception as error:  # functions of the task
+    except (Exception, SystemExit) as error:  # functions of the task
         reason = f"scoring failed: {type(error).__name__}: {one_line(error)}"
         return Verdict(Score(0.0, None, "failed", {"error": reason}), {})
 
@@ -217,7 +217,7 @@ class TaskVerdicts:
         try:
             found = _process(self.plan, doc_id, "")
             return {"scores": found.get("scores"), **{name: found[name] for name in self._items}}
-        except Exception as error:  # functions of the task
+        except (Exception, SystemExit) as error:  # functions of the task
             raise TaskError(
                 f"the task {self.plan.name} can't count its failed samples: process_results of an empty answer "
                 f"failed ({one_line(error)})"
@@ -326,7 +326,7 @@ def _target(plan: Plan, doc: Any) -> Any:
     """The right answer for the sample log; None where the task gives none that can be written down."""
     try:
         target = plan.task.doc_to_target(doc)
-    except Exception:  # functions of the task; the target is for readers only, scoring doesn't use it
+    except (Exception, SystemExit):  # functions of the task; the target is for readers only, scoring doesn't use it
         return None
     if isinstance(target, (list, tuple)):
         return [str(item) for item in target]

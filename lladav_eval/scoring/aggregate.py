@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lladav_eval.errors import TaskError
+from lladav_eval.errors import TaskError, one_line
 
 Scale = Literal["fraction", "points"]
 """``fraction``: values lie in 0..1 and are shown on 0-100. ``points``: values are shown as they are (MME's sums)."""
@@ -177,8 +177,9 @@ def _without_failed(
 def _aggregated(metric: str, aggregate: Callable[[list[Any]], Any], items: list[Any]) -> float:
     try:
         own = aggregate(items)
-    except Exception as error:  # functions of the task
-        raise TaskError(f"metric {metric}: the task's aggregation failed: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:  # functions of the task
+        reason = f"{type(error).__name__}: {one_line(error)}"
+        raise TaskError(f"metric {metric}: the task's aggregation failed: {reason}") from error
     if not isinstance(own, (int, float)) or not math.isfinite(own):
         raise TaskError(f"metric {metric}: the task's aggregation gives {own!r} instead of a number")
     return float(own)

@@ -1,0 +1,92 @@
+"""Tasks as others write them for lmms-eval: each runs, or is refused in one line before a model is loaded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import toy
+
+from lladav_eval.errors import TaskError
+from lladav_eval.records import RunSpec
+from lladav_eval.runs import tasks as tasks_module
+from lladav_eval.runs.execute import execute
+from lladav_eval.runs.store import RunDirectory
+
+SPEC = RunSpec(tasks=("lladav_toy_a",), model="toy", max_failures="100%")
+FILTER = "\n  - name: {}\n    filter:\n      - function: take_first"
+
+
+@pytest.fixture
+def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = toy.write_tasks(tmp_path / "tasks")
+    tasks_module._list_tasks.cache_clear()
+    monkeypatch.setattr(tasks_module, "tasks_dir", lambda: folder)
+    with (folder / "toy_functions.py").open("a") as functions:
+        functions.write("\ndef submit(items, args):\n    return 1.0\n")
+    (folder / "needs_a_key.py").write_text("import sys\nsys.exit('set a key first')\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("metric_list", f"filter_list:{FILTER.format('a')}{FILTER.format('b')}\nmetric_list", "2 entries in filter_li"),
+        ("metric_list", "filter_list: []\nmetric_list", "0 entries in filter_list"),
+        ("!function toy_functions.mean", "maen", "accuracy has an aggregation that lmms-eval doesn't know"),
+        ("toy_functions.mean", "toy_functions.submit", "accuracy wants `args`, .*: leave the metric out"),
+        ("toy_functions.mean", "needs_a_key.mean", "can't be loaded: SystemExit: set a key first"),
+        ("test_split: test", "test_split: tset", "can't be loaded: KeyError: 'tset'"),
+        ("doc_to_target: answer\n", "", "has no doc_to_target: add it to its YAML"),
+        ("dataset_path: parquet\n", "", "has no dataset_path: add it to its YAML"),
+    ],
+)
+def test_what_cant_be_run_is_refused_before_the_model_is_loaded(
+    tmp_path: Path, tasks: Path, old: str, new: str, message: str
+) -> None:
+    path = tasks / "lladav_toy_a.yaml"
+    path.write_text(path.read_text().replace(old, new))
+
+    def load() -> toy.ToyModel:
+        raise AssertionError("the model was loaded")
+
+    with pytest.raises(TaskError, match=message) as caught:
+        execute(SPEC, load, RunDirectory(tmp_path / "run"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        ("doc_to_visual(doc)", "doc_to_visual failed: no such video"),
+        ("process_results(doc, results)", "scoring failed: SystemExit: no such video"),
+    ],
+)
+def test_a_function_that_exits_fails_its_own_sample_alone(
+    tmp_path: Path, tasks: Path, function: str, reason: str
+) -> None:
+    path = tasks / "toy_functions.py"
+    head = f"def {function}:\n"
+    exits = "    if doc['row'] == 3:\n        raise SystemExit('no such video')\n"
+    assert head in path.read_text()
+    path.write_text(path.read_text().replace(head, head + exits))
+    result = execute(SPEC, toy.ToyModel, RunDirectory(tmp_path / "run"))
+    samples = [json.loads(line) for line in (tmp_path / "run/samples.jsonl").read_text().splitlines()]
+    assert [sample["error"] for sample in samples] == [None] * 3 + [reason] + [None] * 6
+    assert result.failed == 1
+
+
+def test_an_aggregation_that_exits_is_one_line(tmp_path: Path, tasks: Path) -> None:
+    path = tasks / "toy_functions.py"
+    path.write_text(path.read_text().replace("    return sum", "    raise SystemExit('no\\nkey')\n    return sum"))
+    with pytest.raises(TaskError, match=r"metric accuracy: the task's aggregation failed: SystemExit: no key$"):
+        execute(SPEC, toy.ToyModel, RunDirectory(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("shown", ["doc['image']", "(doc['image'],)", "iter([doc['image']])"])
+def test_a_picture_needs_no_list(tmp_path: Path, tasks: Path, shown: str) -> None:
+    path = tasks / "toy_functions.py"
+    path.write_text(path.read_text().replace('[doc["image"].convert("RGB")]', shown))
+    result = execute(SPEC, toy.ToyModel, RunDirectory(tmp_path / "run"))
+    assert (result.results["tasks"]["lladav_toy_a"]["n"], result.failed) == (10, 0)
