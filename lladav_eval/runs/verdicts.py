@@ -1,9 +1,10 @@
 """From the journal to scores, through the task's own ``process_results``; no model is needed, so runs can be re-scored.
 
 What ``process_results`` returns is read like this: the entries named in the task's ``metric_list`` are its metrics (the
-first is the headline); ``status`` ("scored", "unparsed" or "empty") and ``extracted`` (the answer read out of the text,
-or None) may stand beside them, and plain lmms-eval passes over them. Without ``status``, blank text counts as empty.
-A sample's category comes from its row: ``metadata.category`` of a YAML names a column, benchmarks know their own.
+first is the headline; a sample may have some of them only); ``status`` ("scored", "unparsed" or "empty") and
+``extracted`` (the answer read out of the text, or None) may stand beside them, and plain lmms-eval passes over them.
+Without ``status``, blank text counts as empty. A sample's category comes from its row: ``metadata.category`` of a YAML
+names a column, benchmarks know their own.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from lladav_eval.errors import EvalError, SampleError, TaskError, one_line
 from lladav_eval.records import Score
 from lladav_eval.runs.journal import Journal, Record
 from lladav_eval.runs.questions import Plan, metadata_of
+from lladav_eval.runs.tally import Tally
 from lladav_eval.scoring.aggregate import count, item_value, summarise
 from lladav_eval.scoring.categories import category_of, cell
 from lladav_eval.scoring.clusters import cluster_of
@@ -90,10 +92,10 @@ def _judged(plan: Plan, record: Record, ask: Ask) -> dict[str, Any]:
 
 
 def _verdict(record: Record, result: dict[str, Any], names: list[str], protocol: str) -> Verdict:
-    missing = [name for name in names if name not in result]
-    if missing:
-        raise ValueError(f"process_results gave no {', '.join(missing)}")
-    items = {name: int(result[name]) if isinstance(result[name], bool) else result[name] for name in names}
+    given = [name for name in names if name in result]
+    if not given:
+        raise ValueError(f"process_results gave no {' and no '.join(names)}")
+    items = {name: int(result[name]) if isinstance(result[name], bool) else result[name] for name in given}
     side = "official_" if protocol == "official" and "official_status" in result else ""
     status = result.get(f"{side}status", "scored" if record.generation.text.strip() else "empty")
     if status not in ("scored", "unparsed", "empty"):
@@ -101,7 +103,7 @@ def _verdict(record: Record, result: dict[str, Any], names: list[str], protocol:
     extracted = result.get(f"{side}extracted")
     values = {name: _sample_value(item) for name, item in items.items()}
     metrics = {name: value for name, value in values.items() if value is not None}
-    headline = metrics.get(names[0], 0.0)
+    headline = metrics.get(given[0], 0.0)
     details = {
         "metrics": metrics,
         "needs_judge": result.get("needs_judge") is True,
@@ -165,10 +167,8 @@ class TaskVerdicts:
         self._journal = journal
         self._ask = ask
         self._statuses: Counter[str] = Counter()
-        self._items: dict[str, list[Any]] = {name: [] for name in metric_names(plan)}
-        self._failed: list[int] = []
-        self._clusters: dict[bool, list[str | None]] = {False: [], True: []}
-        """Of the samples that didn't fail, and of those that did."""
+        self._names = metric_names(plan)
+        self._tally = Tally(self._names)
         self._scores: dict[str, list[Any]] = {"official": [], "strict": []}
         self._waiting = 0
         self._costs = CostCounter()
@@ -177,14 +177,12 @@ class TaskVerdicts:
         """One mapping per sample, in the order of the split."""
         for record, verdict in self._judged():
             self._statuses[verdict.score.status] += 1
-            failed = verdict.score.status == "failed"
-            if failed:
-                self._failed.append(record.doc_id)
             row = self._row(record, verdict)
-            self._clusters[failed].append(row["cluster"])
+            if verdict.score.status == "failed":
+                self._tally.add_failed(record.doc_id, row["cluster"])
+            else:
+                self._tally.add(verdict.items, row["cluster"])
             self._waiting += bool(verdict.score.details.get("needs_judge"))
-            for name, item in verdict.items.items():
-                self._items[name].append(item)
             if record.generation.status == "ok":
                 self._costs.add(cost_of(record.generation))
             if self._family in FAMILIES:
@@ -206,17 +204,23 @@ class TaskVerdicts:
                 for record, job in zip(chunk, jobs, strict=True):
                     yield record, job.result()
 
-    def _empty_items(self, metric: str) -> list[Any]:
-        """What the empty answer gives for the samples that failed."""
-        return [self._empty(doc_id, metric) for doc_id in self._failed]
+    def _empty_items(self, metric: str, failed: list[int]) -> list[Any]:
+        return [self._empty(doc_id, metric) for doc_id in failed]
 
     def _empty(self, doc_id: int, metric: str) -> Any:
-        return self._empty_result(doc_id)[metric]
+        """What the empty answer gives for a sample that failed."""
+        found = self._empty_result(doc_id)
+        if metric not in found:
+            raise TaskError(
+                f"the task {self.plan.name} can't count its failed samples: process_results of an empty answer gave no "
+                f"{metric}"
+            )
+        return found[metric]
 
     def _empty_result(self, doc_id: int) -> dict[str, Any]:
         try:
             found = _process(self.plan, doc_id, "")
-            return {"scores": found.get("scores"), **{name: found[name] for name in self._items}}
+            return {"scores": found.get("scores"), **{name: found[name] for name in self._names if name in found}}
         except (Exception, SystemExit) as error:  # functions of the task
             raise TaskError(
                 f"the task {self.plan.name} can't count its failed samples: process_results of an empty answer "
@@ -239,7 +243,7 @@ class TaskVerdicts:
             "extracted": score.extracted,
             "status": score.status,
             "error": score.details.get("error"),
-            "metrics": score.details.get("metrics", dict.fromkeys(self._items, 0.0)),
+            "metrics": score.details.get("metrics", dict.fromkeys(self._names, 0.0)),
             **self._shared(record, verdict),
             **({"judge_replies": replies} if (replies := score.details.get("judge_replies")) else {}),
             "token_ids": list(generation.token_ids),
@@ -254,7 +258,7 @@ class TaskVerdicts:
         family = self._family
         if family not in FAMILIES or get_scorer(family).shares is None:
             return {}
-        items = verdict.items or {name: self._empty(record.doc_id, name) for name in self._items}
+        items = verdict.items or {name: self._empty(record.doc_id, name) for name in self._names}
         return {"items": {name: item for name, item in items.items() if is_mapping_item(item)}}
 
     def summary(self) -> dict[str, Any]:
@@ -263,10 +267,13 @@ class TaskVerdicts:
         costs = self._costs.summary()
         metrics = {}
         for name, aggregate in self.plan.task.aggregation().items():
-            empty_items = partial(self._empty_items, name)
+            items, failed = self._tally.items[str(name)], self._tally.failed(str(name), self._empty_result)
+            if not items and not failed:  # as in lmms-eval: there is no sample of the kind
+                continue
+            empty_items = partial(self._empty_items, str(name), failed)
             summary = summarise(
-                name, self._items[name], counts.failed, self.plan.scale, aggregate, empty_items,
-                [*self._clusters[False], *self._clusters[True]], partial(shares_of, self._family),
+                name, items, len(failed), self.plan.scale, aggregate, empty_items,
+                self._tally.clusters(str(name), self._empty_result), partial(shares_of, self._family),
             )  # fmt: skip
             metrics[str(name)] = asdict(summary)
         if self._waiting:  # a figure without the judge's replies would be another protocol under this one's name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,37 @@ def test_a_picture_needs_no_list(tmp_path: Path, tasks: Path, shown: str) -> Non
     path.write_text(path.read_text().replace('[doc["image"].convert("RGB")]', shown))
     result = execute(SPEC, toy.ToyModel, RunDirectory(tmp_path / "run"))
     assert (result.results["tasks"]["lladav_toy_a"]["n"], result.failed) == (10, 0)
+
+
+IN_PART = """
+def process_results(doc, results):
+    right = float(results[0] == doc["answer"])
+    return {"overall": right, "low" if doc["row"] < 3 else "high": right}
+"""
+
+
+@pytest.mark.parametrize(("limit", "n"), [(None, 10), (3, 3)])
+def test_a_metric_of_some_samples_only_is_their_figure(tmp_path: Path, tasks: Path, limit: int | None, n: int) -> None:
+    """As lmms-eval's ChartQA, MME, SEED-Bench and MMStar give their parts."""
+    with (tasks / "toy_functions.py").open("a") as functions:
+        functions.write(IN_PART)
+    text = (tasks / "lladav_toy_a.yaml").read_text()
+    metric = text[text.index("  - metric: accuracy") : text.index("metadata:")]
+    several = "".join(metric.replace("accuracy", name) for name in ("low", "high", "overall", "nowhere"))
+    (tasks / "lladav_toy_a.yaml").write_text(text.replace(metric, several))
+    # It is wrong about row 9 of itself.
+    model = toy.ToyModel(say={0: "red", 1: "mauve", 2: "mauve", 5: "mauve"}, fail=frozenset({2, 4}))
+    result = execute(replace(SPEC, limit=limit), lambda: model, RunDirectory(tmp_path / "run"))
+    task = result.results["tasks"]["lladav_toy_a"]
+    figures = {name: metric["value"] for name, metric in task["metrics"].items()}
+    right = {"low": 1 / 3, "high": 4 / 7, "overall": 5 / 10} if limit is None else {"low": 1 / 3, "overall": 1 / 3}
+    assert figures == pytest.approx({name: 100 * share for name, share in right.items()})
+    assert (task["n"], task["headline"]) == (n, "low")
+
+
+def test_a_sample_without_any_metric_has_failed(tmp_path: Path, tasks: Path) -> None:
+    path = tasks / "lladav_toy_a.yaml"
+    path.write_text(path.read_text().replace("metric: accuracy", "metric: acuracy"))
+    result = execute(SPEC, toy.ToyModel, RunDirectory(tmp_path / "run"))
+    assert result.failed == 10
+    assert "scoring failed: ValueError: process_results gave no acuracy" in (tmp_path / "run/samples.jsonl").read_text()

@@ -1,0 +1,46 @@
+"""What the figures of a task's metrics are made of: items of the samples, and which samples failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+
+class Tally:
+    """Items by metric, in the order of the samples.
+
+    A task may give a sample some of its metrics only, as lmms-eval's ChartQA does for its two parts: such a metric is
+    a figure of the samples that have it. Which failed samples would have had it, their empty answers tell.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.items: dict[str, list[Any]] = {name: [] for name in names}
+        self._clusters: dict[str, list[str | None]] = {name: [] for name in names}
+        self._failed: list[tuple[int, str | None]] = []
+        self._in_part: set[str] = set()
+
+    def add(self, items: Mapping[str, Any], cluster: str | None) -> None:
+        """A sample that didn't fail."""
+        for name, found in self.items.items():
+            if name in items:
+                found.append(items[name])
+                self._clusters[name].append(cluster)
+            else:
+                self._in_part.add(name)
+
+    def add_failed(self, doc_id: int, cluster: str | None) -> None:
+        """A sample that failed."""
+        self._failed.append((doc_id, cluster))
+
+    def failed(self, name: str, empty: Callable[[int], Mapping[str, Any]]) -> list[int]:
+        """The failed samples that count in a metric; ``empty`` gives the items of a sample's empty answer."""
+        return [doc_id for doc_id, _ in self._failed_in(name, empty)]
+
+    def clusters(self, name: str, empty: Callable[[int], Mapping[str, Any]]) -> list[str | None]:
+        """Of the metric's items, then of its failed samples."""
+        return [*self._clusters[name], *(cluster for _, cluster in self._failed_in(name, empty))]
+
+    def _failed_in(self, name: str, empty: Callable[[int], Mapping[str, Any]]) -> list[tuple[int, str | None]]:
+        if name not in self._in_part:
+            return self._failed
+        return [(doc_id, cluster) for doc_id, cluster in self._failed if name in empty(doc_id)]
