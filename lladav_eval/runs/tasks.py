@@ -102,12 +102,30 @@ def _entry(path: Path, content: Mapping[str, Any]) -> TaskEntry | None:
     description = str(metadata.get("description", "")) if isinstance(metadata, dict) else ""
     task = content.get("task")
     if isinstance(task, list):
-        members = tuple(str(item["task"]) if isinstance(item, dict) else str(item) for item in task)
-        return TaskEntry(str(content.get("group")), "group", path, members, description)
+        group = content.get("group")
+        if not isinstance(group, str):
+            raise TaskError(
+                f"the task file {path} lists tasks, so `group` must be their common name, not {group!r:.60}"
+            )
+        return TaskEntry(group, "group", path, tuple(_members(path, task)), description)
     if isinstance(task, str):
         dataset = "/".join(str(content[name]) for name in ("dataset_path", "dataset_name") if content.get(name))
         return TaskEntry(task, "task", path, (), description, dataset)
     return None
+
+
+def _members(path: Path, items: Iterable[Any], depth: int = 0) -> Iterator[str]:
+    """Names in a group's list. Raises TaskError where the list would change a task: nothing reads such changes here."""
+    for item in items:
+        inner = item.get("task") if isinstance(item, dict) else item
+        if isinstance(item, dict) and isinstance(inner, list) and depth < MOST_INCLUDES:
+            yield from _members(path, inner, depth + 1)
+            continue
+        changes = item.keys() - {"task", "task_alias"} if isinstance(item, dict) else ()
+        if not isinstance(inner, str) or changes:
+            fix = "give a name, or a task file of its own with `include` and the changes"
+            raise TaskError(f"the task file {path}: a group can't hold {item!r:.100}: {fix}")
+        yield inner
 
 
 def read_task(name: str, include_path: Sequence[Path] = ()) -> dict[str, Any]:

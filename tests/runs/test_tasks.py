@@ -79,6 +79,34 @@ def test_a_group_that_contains_itself_is_an_error(tasks: Path) -> None:
         resolve_tasks(["toy"])
 
 
+def test_groups_of_groups_and_aliases(tasks: Path) -> None:
+    inner = "{group: inner, task: [lladav_toy_b]}"
+    (tasks / "_mine.yaml").write_text(f"group: mine\ntask: [{{task: lladav_toy_a, task_alias: A}}, {inner}]\n")
+    assert resolve_tasks(["mine"]) == ("lladav_toy_a", "lladav_toy_b")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "group: mine\ntask: [{task: lladav_toy_a, num_fewshot: 2}]",
+            "can't hold .*num_fewshot.*: give a name, or a task",
+        ),
+        ("group: mine\ntask: [{include: x.yaml}]", "can't hold .*x.yaml"),
+        ("group: mine\ntask: [3]", "can't hold 3"),
+        ("group: mine\ntask: [[lladav_toy_a]]", "can't hold"),
+        ("group: mine\ntask: &a [{task: *a}]", "can't hold"),
+        ("group: [a, b]\ntask: [lladav_toy_a]", "`group` must be their common name"),
+        ("task: [lladav_toy_a]", "`group` must be their common name, not None"),
+    ],
+)
+def test_a_group_that_would_change_its_tasks_is_refused(tasks: Path, text: str, message: str) -> None:
+    (tasks / "_mine.yaml").write_text(text)
+    with pytest.raises(TaskError, match=message) as caught:
+        list_tasks()
+    assert "_mine.yaml" in str(caught.value)
+
+
 def test_the_projects_own_tasks_resolve_without_heavy_imports(monkeypatch: pytest.MonkeyPatch) -> None:
     code = (
         "import sys; from lladav_eval.runs.tasks import resolve_tasks; print(*resolve_tasks(['pocket']));"
