@@ -49,6 +49,9 @@ SHOWN_SETTINGS = ("gen_length", "block_length", "steps")
 ASKED_AT_ONCE = 8
 """Samples whose judge is asked at the same time."""
 
+THINKING = [["<think>", "</think>"], ["<thinking>", "</thinking>"]]
+"""What ``auto_strip_thinking`` takes out of an answer (StripThinkingFilter of lmms-eval)."""
+
 Ask = Callable[[str, int, int], str]
 """(prompt, most tokens of the reply, times that this sample asked the same before) -> what the judge of the official
 protocol says; stored by whoever asks."""
@@ -132,16 +135,23 @@ def metric_names(plan: Plan) -> list[str]:
 def _process(plan: Plan, doc_id: int, text: str) -> dict[str, Any]:
     """The task's filters, then its process_results, each once: lmms-eval would try five times, two seconds apart."""
     from lmms_eval.api.instance import Instance
+    from lmms_eval.api.reasoning import parse_reasoning_tags_config, strip_reasoning_tags
 
     task = plan.task
     docs = task.eval_docs_no_media
+    tags = parse_reasoning_tags_config(task_value=task.config.reasoning_tags)
+    if tags is None and task.config.auto_strip_thinking:
+        text = strip_reasoning_tags(text, THINKING)
     instance = Instance("generate_until", (), 0, {"task": plan.name, "doc_id": doc_id, "repeats": 1}, resps=[text])
     (ensemble,) = task._filters
     ensemble.apply([instance], docs)
+    response = instance.filtered_resps[ensemble.name]
+    if tags is not None and isinstance(response, str):
+        response = strip_reasoning_tags(response, tags)
     method = type(task).process_results
     once: Callable[..., Any] = getattr(method, "__wrapped__", method)
     extra = {"full_docs": docs} if task.config.full_docs else {}
-    result = once(task, docs[doc_id], [instance.filtered_resps[ensemble.name]], **extra)
+    result = once(task, docs[doc_id], [response], **extra)
     if not isinstance(result, dict):
         raise ValueError(f"process_results gave {type(result).__name__} instead of a mapping")
     return result

@@ -125,3 +125,20 @@ def test_a_sample_without_any_metric_has_failed(tmp_path: Path, tasks: Path) -> 
     result = execute(SPEC, toy.ToyModel, RunDirectory(tmp_path / "run"))
     assert result.failed == 10
     assert "scoring failed: ValueError: process_results gave no acuracy" in (tmp_path / "run/samples.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    ("setting", "right"),
+    [
+        ("metadata:", 0),
+        ("reasoning_tags: none\nmetadata:", 0),
+        ('reasoning_tags: [["<think>", "</think>"]]\nmetadata:', 1),
+        ("auto_strip_thinking: true\nmetadata:", 1),
+    ],
+)
+def test_thoughts_are_taken_out_where_the_task_says_so(tmp_path: Path, tasks: Path, setting: str, right: int) -> None:
+    path = tasks / "lladav_toy_a.yaml"
+    path.write_text(path.read_text().replace("metadata:", setting))
+    model = toy.ToyModel(say={0: "<think>green?</think> red"})
+    result = execute(replace(SPEC, limit=1), lambda: model, RunDirectory(tmp_path / "run"))
+    assert result.results["tasks"]["lladav_toy_a"]["metrics"]["accuracy"]["value"] == 100 * right
