@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from inspect import signature
+from inspect import Parameter, signature
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -62,18 +62,20 @@ def _check_scoring(plan: Plan) -> None:
     for metric, aggregate in plan.task.aggregation().items():
         if not callable(aggregate):
             raise TaskError(f"the task {plan.name}: the metric {metric} has an aggregation that lmms-eval doesn't know")
-        if _has_parameter(aggregate, "args"):
+        if _must_have(aggregate, "args"):
             raise TaskError(
                 f"the task {plan.name}: the aggregation of the metric {metric} wants `args`, those of lmms-eval's own "
                 "command: leave the metric out of metric_list"
             )
 
 
-def _has_parameter(function: Callable[..., Any], name: str) -> bool:
+def _must_have(function: Callable[..., Any], name: str) -> bool:
+    """Whether a function has a parameter of that name and no default for it."""
     try:
-        return name in signature(function).parameters
+        parameter = signature(function).parameters.get(name)
     except (ValueError, TypeError):  # of some builtins nobody knows
         return False
+    return parameter is not None and parameter.default is Parameter.empty
 
 
 def _check_columns(plan: Plan, metadata: dict[str, Any]) -> None:

@@ -119,6 +119,16 @@ def test_a_metric_of_some_samples_only_is_their_figure(tmp_path: Path, tasks: Pa
     assert (task["n"], task["headline"]) == (n, "low")
 
 
+@pytest.mark.parametrize("aggregation", ["toy_functions.mean_or_file", "builtins.max"])
+def test_an_aggregation_that_can_do_without_args_runs(tmp_path: Path, tasks: Path, aggregation: str) -> None:
+    with (tasks / "toy_functions.py").open("a") as functions:
+        functions.write("\ndef mean_or_file(items, args=None):\n    return mean(items)\n")
+    path = tasks / "lladav_toy_a.yaml"
+    path.write_text(path.read_text().replace("toy_functions.mean", aggregation))
+    result = execute(SPEC, toy.ToyModel, RunDirectory(tmp_path / "run"))
+    assert result.results["tasks"]["lladav_toy_a"]["metrics"]["accuracy"]["value"] in (80.0, 100.0)
+
+
 def test_a_sample_without_any_metric_has_failed(tmp_path: Path, tasks: Path) -> None:
     path = tasks / "lladav_toy_a.yaml"
     path.write_text(path.read_text().replace("metric: accuracy", "metric: acuracy"))
