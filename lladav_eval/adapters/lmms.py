@@ -36,6 +36,9 @@ class Likelihood(tuple[float, bool], GenerationResult):
         self.text = (value, greedy)
         self.token_counts = None
 
+    def __getnewargs__(self) -> tuple[float, bool]:  # for copies: __new__ takes two
+        return self.text
+
 
 class Lladav(lmms):
     """A LLaDA-V checkpoint behind lmms-eval's model interface.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from copy import deepcopy
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -233,7 +234,8 @@ def test_a_likelihood_is_a_loss_for_options_and_reaches_lmms_evals_scoring_whole
     tokens = len(model.model.tokenizer.encode("left right"))
     assert tokens > 1
     assert loss * tokens == pytest.approx(-log_likelihood)
-    assert unwrap_generation_output(model.loglikelihood([option])[0]) == ((loss, greedy), None)
+    found = model.loglikelihood([option])[0]
+    assert unwrap_generation_output(found) == unwrap_generation_output(deepcopy(found)) == ((loss, greedy), None)
 
 
 def test_lmms_eval_finds_the_plugin() -> None:
