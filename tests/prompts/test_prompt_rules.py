@@ -135,6 +135,12 @@ def test_mathvista_says_what_kind_of_answer_it_wants(
 
 # Families whose rule is the same in lmms-eval 0.7.3: (its function, the kwargs of its YAML).
 SAME = {
+    "mmmu": (
+        "mmmu_doc_to_text",
+        {"prompt_type": "format", "multiple_choice_prompt": LETTER, "open_ended_prompt": WORD},
+    ),
+    "mmstar": ("mmstar_doc_to_text", {"pre_prompt": "", "post_prompt": "\n" + LETTER[:-1]}),
+    "mmbench": ("mmbench_doc_to_text", {"pre_prompt": "", "post_prompt": "\n" + LETTER}),
     "mmmu_pro": ("mmmu_pro_doc_to_text", {"post_prompt": LETTER.replace("option's letter", "option letter")}),
     "ai2d": ("ai2d_doc_to_text", {"prompt_format": "mcq", "pre_prompt": "", "post_prompt": "\n" + LETTER}),
     "seedbench": ("seed_doc_to_text", None),
@@ -152,12 +158,15 @@ SAME = {
     "mvbench": ("mvbench_doc_to_text", {"post_prompt": "Only give the best option.\n"}),
 }
 
+FILES = {"mmbench": "en_utils.py"}
+
 _text = st.lists(
     st.sampled_from(
         ["a", " ", "\n", "<image>", "<image 1>", " Please answer yes or no.", "{x}", "%s", "é", "nan", "\t"]
     ),
     max_size=6,
 ).map("".join)
+_cell = st.one_of(_text, st.sampled_from([None, float("nan"), 0, 2.5]))
 _rows = st.fixed_dictionaries(
     {
         "id": st.just("row"),
@@ -165,6 +174,10 @@ _rows = st.fixed_dictionaries(
         "options": st.lists(_text, max_size=8),
         "candidates": st.lists(_text, max_size=8),
         **{f"choice_{letter}": _text for letter in "abcd"},
+        "question_type": st.sampled_from(["multiple-choice", "open"]),
+        "hint": _cell,
+        **dict.fromkeys("ABCDE", _cell),
+        **{column: st.just("x") for column in ("category", "L2-category", "index", "source", "split")},
     }
 )
 
@@ -179,7 +192,9 @@ def theirs() -> Callable[[str], Callable[[dict[str, Any]], str]]:
 
     def load(family: str) -> Callable[[dict[str, Any]], str]:
         name, kwargs = SAME[family]
-        spec = importlib.util.spec_from_file_location(f"theirs_{family}", tasks / family / "utils.py")
+        spec = importlib.util.spec_from_file_location(
+            f"theirs_{family}", tasks / family / FILES.get(family, "utils.py")
+        )
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
@@ -200,7 +215,7 @@ def test_agrees_with_lmms_eval_on_any_row(
     @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(_rows)
     def check(row: dict[str, Any]) -> None:
-        if family == "mmmu_pro":
+        if family in ("mmmu", "mmmu_pro"):
             row = {**row, "options": repr(row["options"])}
         assert doc_to_text(family)(row) == function(row)
 
