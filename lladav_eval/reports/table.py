@@ -84,6 +84,8 @@ def markdown_table(results: Mapping[str, Any]) -> str:
     lines = [f"# {escape_markdown(_title(results))}", "", *_markdown(header(results), rows(results))]
     if costs := run_rows(results):
         lines += ["", *_markdown(("task", *COST), costs), "", escape_markdown(EXPLAINED)]
+    for note in notes(results):
+        lines += ["", f"Note: {escape_markdown(printable(note))}"]
     return "\n".join(lines) + "\n"
 
 
@@ -96,13 +98,21 @@ def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str
 
 
 def notes(results: Mapping[str, Any]) -> list[str]:
-    """One line for every figure that the asked protocol doesn't have."""
-    return [
-        f"{name.removeprefix('lladav_')}: {task['waiting_for_judge']} answers wait for a judge, so there is no "
-        f"official figure; shown is {task['headline']}"
-        for name, task in results["tasks"].items()
-        if task.get("waiting_for_judge") and results["protocol"] == "official"
-    ]
+    """One line for every figure that is of some samples only, or that the asked protocol doesn't have."""
+    found = []
+    for name, task in results["tasks"].items():
+        short, headline = name.removeprefix("lladav_"), task["headline"]
+        if task.get("waiting_for_judge") and results["protocol"] == "official":
+            found.append(
+                f"{short}: {task['waiting_for_judge']} answers wait for a judge, so there is no official figure; shown "
+                f"is {headline}"
+            )
+        count = task["metrics"][headline].get("n", task["n"])
+        if count != task["n"]:
+            found.append(
+                f"{short}: {headline} is of {count} of the {task['n']} samples, those that the task gives it to"
+            )
+    return found
 
 
 def _settings(results: Mapping[str, Any]) -> list[str]:

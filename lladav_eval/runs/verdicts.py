@@ -285,7 +285,7 @@ class TaskVerdicts:
                 name, items, len(failed), self.plan.scale, aggregate, empty_items,
                 self._tally.clusters(str(name), self._empty_result), partial(shares_of, self._family),
             )  # fmt: skip
-            metrics[str(name)] = asdict(summary)
+            metrics[str(name)] = {**asdict(summary), "n": len(items) + len(failed)}
         if self._waiting:  # a figure without the judge's replies would be another protocol under this one's name
             del metrics["official"]
         return {

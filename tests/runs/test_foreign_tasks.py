@@ -11,6 +11,7 @@ import toy
 
 from lladav_eval.errors import TaskError
 from lladav_eval.records import RunSpec
+from lladav_eval.reports.table import notes
 from lladav_eval.runs import tasks as tasks_module
 from lladav_eval.runs.execute import execute
 from lladav_eval.runs.store import RunDirectory
@@ -117,6 +118,9 @@ def test_a_metric_of_some_samples_only_is_their_figure(tmp_path: Path, tasks: Pa
     right = {"low": 1 / 3, "high": 4 / 7, "overall": 5 / 10} if limit is None else {"low": 1 / 3, "overall": 1 / 3}
     assert figures == pytest.approx({name: 100 * share for name, share in right.items()})
     assert (task["n"], task["headline"]) == (n, "low")
+    assert task["metrics"]["low"]["n"] == 3
+    partly = ["toy_a: low is of 3 of the 10 samples, those that the task gives it to"]
+    assert notes(result.results) == (partly if limit is None else [])
 
 
 @pytest.mark.parametrize("aggregation", ["toy_functions.mean_or_file", "builtins.max"])
