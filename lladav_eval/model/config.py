@@ -25,7 +25,6 @@ _KNOWN_TOWERS: dict[str, dict[str, int]] = {
     }
 }
 
-
 MOST, MOST_LAYERS, MOST_GRIDS = 1 << 24, 1000, 10_000
 """Largest size, number of layers and number of tile grids that is believed; a damaged file may ask for any."""
 
@@ -87,6 +86,8 @@ class ModelConfig:
     newline_position: str = "grid"
     """Where a video gets newline embeddings: behind every row (``grid``), every ``frame``, once or never
     (``one_token``, ``no_token``)."""
+    bare_projector: bool = False
+    """True for ``linear``: the connector's one layer has no number in its parameter names."""
     text_only: bool = False
     """True for LLaDA without tower and connector (model/text_only.py)."""
 
@@ -129,6 +130,7 @@ def parse_config(fields: dict[str, Any], directory: Path | None = None) -> Model
     _require(fields, "mm_newline_position", "grid|frame|one_token|no_token", default=NEWLINE_DEFAULT)
     _require(fields, "mm_spatial_pool_mode", "bilinear", default="bilinear")
     _require(fields, "image_aspect_ratio", r"anyres_max_[1-9]\d{0,5}")
+    _require(fields, "hidden_act", "silu|swish", default="silu")
     for switch in ("add_faster_video", "mm_use_im_start_end", "mm_use_im_patch_token", "tie_word_embeddings"):
         if fields.get(switch):
             raise CheckpointError(f"{switch}={fields[switch]!r} is not supported; LLaDA-V has it off")
@@ -143,6 +145,7 @@ def parse_config(fields: dict[str, Any], directory: Path | None = None) -> Model
         vision=vision,
         newline_position=str(fields.get("mm_newline_position", NEWLINE_DEFAULT)),
         projector_depth=1 if projector == "linear" else int(projector[3:].split("x")[0]),
+        bare_projector=projector == "linear",
         image_aspect_ratio=fields["image_aspect_ratio"],
         image_grid_pinpoints=_pinpoints(fields, vision.image_size),
         max_tiles=int(fields["image_aspect_ratio"].removeprefix("anyres_max_")),
@@ -241,6 +244,7 @@ def _vision_config(fields: dict[str, Any], directory: Path | None) -> VisionConf
             f"mm_vision_tower={tower!r}: its sizes are unknown; add a 'vision_config' object with "
             "hidden_size, intermediate_size, num_hidden_layers, num_attention_heads, image_size, patch_size"
         )
+    _require(sizes, "hidden_act", "gelu_pytorch_tanh", default="gelu_pytorch_tanh")
     config = VisionConfig(
         hidden_size=_size(sizes, "hidden_size"),
         intermediate_size=_size(sizes, "intermediate_size"),

@@ -21,9 +21,11 @@ from lladav_eval.records import Layout
 VIDEO_POOL_STRIDE = 2
 
 
-def build_projector(config: ModelConfig) -> nn.Sequential:
+def build_projector(config: ModelConfig) -> nn.Module:
     """``mlp2x_gelu`` and its relatives: linear layers from the tower's width to the language model's, GELU between."""
     layers: list[nn.Module] = [Linear(config.vision.hidden_size, config.hidden_size)]
+    if config.bare_projector:
+        return layers[0]
     for _ in range(1, config.projector_depth):
         layers += [nn.GELU(), Linear(config.hidden_size, config.hidden_size)]
     return nn.Sequential(*layers)

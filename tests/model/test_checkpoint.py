@@ -44,6 +44,8 @@ FIELDS: dict[str, Any] = {
     },
 }
 
+TOWER: dict[str, Any] = FIELDS["vision_config"]
+
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
@@ -77,6 +79,23 @@ def test_embeddings_and_head_are_cut_to_the_tokenizer(checkpoint: Path) -> None:
     assert model.lm_head.weight.shape == (40, 16)
     assert model.model.embed_tokens.weight.shape == (40, 16)
     assert model.dtype == torch.bfloat16
+
+
+def test_a_linear_connector_has_no_number_in_its_names(checkpoint: Path) -> None:
+    torch.manual_seed(0)
+    projector = {"model.mm_projector.weight": torch.randn(16, 8), "model.mm_projector.bias": torch.randn(16)}
+    others = {
+        name: tensor
+        for name, tensor in load_model(checkpoint, read_config(checkpoint), 50, CPU, torch.float32).state_dict().items()
+        if not name.startswith("model.mm_projector.")
+    }
+    for file in checkpoint.glob("model*"):
+        file.unlink()
+    save_file({**others, **projector}, checkpoint / "model.safetensors")
+    (checkpoint / "config.json").write_text(json.dumps({**FIELDS, "mm_projector_type": "linear"}))
+    features = torch.randn(2, 4, 8)
+    expected = torch.nn.functional.linear(features, *projector.values())
+    assert torch.equal(load(checkpoint).model.mm_projector(features), expected)
 
 
 def test_missing_shard_is_named(checkpoint: Path) -> None:
@@ -136,6 +155,8 @@ def test_pickled_weights_are_refused(checkpoint: Path) -> None:
         (json.dumps({**FIELDS, "hidden_size": "16"}), "hidden_size='16'"),
         (json.dumps({**FIELDS, "hidden_size": 15}), "not divisible"),
         (json.dumps({**FIELDS, "rope_scaling": {"type": "linear"}}), "rope_scaling"),
+        (json.dumps({**FIELDS, "hidden_act": "gelu"}), "hidden_act='gelu'"),
+        (json.dumps({**FIELDS, "vision_config": TOWER | {"hidden_act": "relu"}}), "hidden_act='relu'"),
         (json.dumps({**FIELDS, "image_grid_pinpoints": [[7, 8]]}), "multiple of the tile size"),
         (json.dumps({**FIELDS, "vision_config": None, "mm_vision_tower": "x/y"}), "its sizes are unknown"),
     ],
