@@ -134,7 +134,7 @@ def new_model(encoder_vocabulary: int, bos: int, eos: int, twin: bool, seed: int
         # distance are quickly learned; a bidirectional model with rotary positions has no other sense of place.
         model.model.embed_tokens.weight[:, :2] = 1.0
         model.model.image_newline[:2] = 1.0
-        last = model.model.mm_projector[-1]
+        last = [*model.model.mm_projector.modules()][-1]
         assert isinstance(last, nn.Linear)
         last.weight[:2] = 0.0
         last.bias[:2] = 1.0

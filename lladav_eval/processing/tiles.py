@@ -33,7 +33,7 @@ _STRIP_PIXELS = 1 << 24
 
 # Modes the authors' code resizes as they are; transparency and palettes then matter to the result.
 _PREMULTIPLIED = {"RGBA": "RGBa", "LA": "La"}
-_RESIZED_AS_IS = ("RGB", "L", "RGBA", "LA", "P", "1")
+_RESIZED_AS_IS = ("RGB", "L", "RGBA", "LA", "P", "1", "CMYK", "YCbCr", "HSV", "LAB", "I", "F")
 
 
 def anyres_pixels(image: Image.Image, config: ModelConfig) -> Tensor:

@@ -204,6 +204,14 @@ def test_grey_and_transparent_images_look_like_their_rgb(toy_config: ModelConfig
     assert torch.equal(pad_pixels(palette, toy_config), pad_pixels(palette.convert("RGB"), toy_config))
 
 
+@pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "HSV", "LAB"])
+def test_other_colours_become_rgb_after_the_scaling(mode: str, toy_config: ModelConfig) -> None:
+    bands = len(Image.new(mode, (1, 1)).getbands())
+    image = Image.frombytes(mode, (37, 23), np.random.default_rng(0).bytes(37 * 23 * bands))
+    side = toy_config.vision.image_size
+    assert torch.equal(anyres_pixels(image, toy_config)[0], plain_pixels(plain_resize(image, (side, side))))
+
+
 def test_deep_grey_keeps_its_shades(toy_config: ModelConfig) -> None:
     shades = np.linspace(0, 65535, 32 * 32).astype(np.uint16).reshape(32, 32)
     deep, shallow = Image.fromarray(shades), Image.fromarray((shades >> 8).astype(np.uint8))
