@@ -33,7 +33,7 @@ HUB_NAME = re.compile(r"(?!.*(?:--|\.\.))[\w][\w.-]*(?<![.-])/[\w][\w.-]*(?<![.-
 """``owner/name`` by the hub's rules; ``./name`` is a path."""
 _HASHED = ("*.safetensors", "*.json", "*.jinja", "**/config.json")
 """A tower that config.json names may have its own config below the checkpoint."""
-_VOCABULARY_WEIGHTS = ("model.embed_tokens.weight", "lm_head.weight")
+_EMBEDDINGS, _HEAD = "model.embed_tokens.weight", "lm_head.weight"
 
 
 def find_checkpoint(name: str, offline: bool = False) -> Path:
@@ -100,11 +100,16 @@ def load_model(
     expected = {name: tuple(tensor.shape) for name, tensor in empty_model(config).state_dict().items()}
     model = empty_model(dataclasses.replace(config, vocab_size=vocabulary))
     shards = _shards(directory)
+    if config.tied_embeddings:  # a head in the file means nothing to the authors' loader either
+        del expected[_HEAD]
+        shards.pop(_HEAD, None)
     rename = our_name if config.text_only else _same_name
     _check_weights(directory, expected, shards, rename)
     state = {}
     for name, tensor in _read_weights(directory, shards, vocabulary, device, rename):
         state[name] = tensor.to(dtype)
+    if config.tied_embeddings:
+        state[_HEAD] = state[_EMBEDDINGS]
     model.load_state_dict(state, strict=True, assign=True)
     model.requires_grad_(False)
     return model.eval()
@@ -186,7 +191,7 @@ def _read_weights(
     for file in sorted(set(shards.values())):
         with _open(directory / file, str(device)) as weights:
             for name in sorted(name for name in shards if shards[name] == file):
-                if rename(name) in _VOCABULARY_WEIGHTS:
+                if rename(name) in (_EMBEDDINGS, _HEAD):
                     yield rename(name), weights.get_slice(name)[:vocabulary]
                 else:
                     yield rename(name), weights.get_tensor(name)

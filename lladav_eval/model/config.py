@@ -88,6 +88,8 @@ class ModelConfig:
     (``one_token``, ``no_token``)."""
     bare_projector: bool = False
     """True for ``linear``: the connector's one layer has no number in its parameter names."""
+    tied_embeddings: bool = False
+    """True if the head's weights are those of the embeddings."""
     text_only: bool = False
     """True for LLaDA without tower and connector (model/text_only.py)."""
 
@@ -131,7 +133,7 @@ def parse_config(fields: dict[str, Any], directory: Path | None = None) -> Model
     _require(fields, "mm_spatial_pool_mode", "bilinear", default="bilinear")
     _require(fields, "image_aspect_ratio", r"anyres_max_[1-9]\d{0,5}")
     _require(fields, "hidden_act", "silu|swish", default="silu")
-    for switch in ("add_faster_video", "mm_use_im_start_end", "mm_use_im_patch_token", "tie_word_embeddings"):
+    for switch in ("add_faster_video", "mm_use_im_start_end", "mm_use_im_patch_token"):
         if fields.get(switch):
             raise CheckpointError(f"{switch}={fields[switch]!r} is not supported; LLaDA-V has it off")
     if fields.get("rope_scaling") is not None:
@@ -141,6 +143,7 @@ def parse_config(fields: dict[str, Any], directory: Path | None = None) -> Model
     return ModelConfig(
         **_transformer_sizes(fields),
         attention_bias=bool(fields.get("attention_bias", False)),
+        tied_embeddings=bool(fields.get("tie_word_embeddings", False)),
         causal=fields.get("lladav_eval_causal", False) is True,
         vision=vision,
         newline_position=str(fields.get("mm_newline_position", NEWLINE_DEFAULT)),

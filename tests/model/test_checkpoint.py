@@ -98,6 +98,19 @@ def test_a_linear_connector_has_no_number_in_its_names(checkpoint: Path) -> None
     assert torch.equal(load(checkpoint).model.mm_projector(features), expected)
 
 
+@pytest.mark.parametrize("with_head", [False, True])
+def test_tied_embeddings_are_the_head(checkpoint: Path, with_head: bool) -> None:
+    state = load(checkpoint).state_dict()
+    for file in checkpoint.glob("model*"):
+        file.unlink()
+    saved = {name: tensor for name, tensor in state.items() if with_head or name != "lm_head.weight"}
+    save_file(saved, checkpoint / "model.safetensors")
+    (checkpoint / "config.json").write_text(json.dumps({**FIELDS, "tie_word_embeddings": True}))
+    model = load_model(checkpoint, read_config(checkpoint), 40, CPU, torch.float32)
+    assert torch.equal(model.lm_head.weight, state["model.embed_tokens.weight"][:40])
+    assert model.lm_head.weight.data_ptr() == model.model.embed_tokens.weight.data_ptr()
+
+
 def test_missing_shard_is_named(checkpoint: Path) -> None:
     (checkpoint / "model-00002-of-00002.safetensors").unlink()
     with pytest.raises(CheckpointError, match=r"missing shards: model-00002-of-00002\.safetensors"):
