@@ -57,6 +57,9 @@ class ChatTokenizer:
         except Exception as error:  # the library raises plain Exception on malformed files
             reason = one_line(error)
             raise CheckpointError(f"{tokenizer_file}: not a tokenizers file ({reason}); download it again") from None
+        # A tokenizer saved in the midst of training may cut or fill up texts; transformers doesn't unless asked to.
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
         config = _read_json(config_file)
         _add_missing_tokens(tokenizer, config, config_file)
         ids = {}

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer
 from toy_processing import SPECIAL, TEMPLATE, write_tokenizer
 
 from lladav_eval.errors import CheckpointError, SampleError
@@ -53,6 +54,15 @@ def test_encode_recognises_special_strings_and_adds_none(toy_tokenizer: ChatToke
     assert len(ids) == 3
     assert toy_tokenizer.decode(ids) == "ab"
     assert toy_tokenizer.decode(ids, skip_special_tokens=False) == "a<|mdm_mask|>b"
+
+
+def test_saved_lengths_neither_cut_nor_fill_texts(tokenizer_dir: Path) -> None:
+    file = tokenizer_dir / "tokenizer.json"
+    saved = Tokenizer.from_file(str(file))
+    saved.enable_truncation(max_length=4)
+    saved.enable_padding(length=12)
+    saved.save(str(file))
+    assert len(ChatTokenizer.from_dir(tokenizer_dir).encode("long text")) == len("long text")
 
 
 def test_render_trims_and_closes_every_message(toy_tokenizer: ChatTokenizer) -> None:
