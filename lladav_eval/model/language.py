@@ -254,7 +254,7 @@ def by_portions(
     if torch.compiler.is_compiling() or torch.is_grad_enabled():
         return run(*inputs)
     rows, device = len(inputs[0]), inputs[0].device.type
-    count = max(256, PORTION_BYTES.get(device, 1 << 26) // (inputs[0][0].numel() * inputs[0].element_size()))
+    count = max(256, PORTION_BYTES.get(device, 1 << 26) // (inputs[0].shape[1:].numel() * inputs[0].element_size()))
     if rows <= count:
         return run(*inputs)
     outputs = into or ()
