@@ -80,7 +80,8 @@ class ModelConfig:
     image_grid_pinpoints: tuple[tuple[int, int], ...]
     """Allowed (width, height) of a tiled image, in pixels."""
     max_tiles: int
-    """N of ``anyres_max_N``: larger grids are reduced to about this many tiles."""
+    """N of ``anyres_max_N``: larger grids are reduced to about this many tiles. ``MOST`` for ``anyres``, which reduces
+    none; 0 for ``pad``, where an image is one tile, alone as well as among others."""
     max_length: int
     """Longest sequence the checkpoint was trained for (``tokenizer_model_max_length``)."""
     newline_position: str = "grid"
@@ -131,7 +132,7 @@ def parse_config(fields: dict[str, Any], directory: Path | None = None) -> Model
     _require(fields, "mm_patch_merge_type", "spatial_unpad")
     _require(fields, "mm_newline_position", "grid|frame|one_token|no_token", default=NEWLINE_DEFAULT)
     _require(fields, "mm_spatial_pool_mode", "bilinear", default="bilinear")
-    _require(fields, "image_aspect_ratio", r"anyres_max_[1-9]\d{0,5}")
+    _require(fields, "image_aspect_ratio", r"pad|anyres(_max_[1-9]\d{0,5})?")
     _require(fields, "hidden_act", "silu|swish", default="silu")
     for switch in ("add_faster_video", "mm_use_im_start_end", "mm_use_im_patch_token"):
         if fields.get(switch):
@@ -140,6 +141,7 @@ def parse_config(fields: dict[str, Any], directory: Path | None = None) -> Model
         raise CheckpointError(f"rope_scaling={fields['rope_scaling']!r} is not supported; LLaDA-V has none")
     vision = _vision_config(fields, directory)
     projector = str(fields["mm_projector_type"])
+    ratio = str(fields["image_aspect_ratio"])
     return ModelConfig(
         **_transformer_sizes(fields),
         attention_bias=bool(fields.get("attention_bias", False)),
@@ -149,9 +151,9 @@ def parse_config(fields: dict[str, Any], directory: Path | None = None) -> Model
         newline_position=str(fields.get("mm_newline_position", NEWLINE_DEFAULT)),
         projector_depth=1 if projector == "linear" else int(projector[3:].split("x")[0]),
         bare_projector=projector == "linear",
-        image_aspect_ratio=fields["image_aspect_ratio"],
-        image_grid_pinpoints=_pinpoints(fields, vision.image_size),
-        max_tiles=int(fields["image_aspect_ratio"].removeprefix("anyres_max_")),
+        image_aspect_ratio=ratio,
+        image_grid_pinpoints=() if ratio == "pad" else _pinpoints(fields, vision.image_size),
+        max_tiles=int({"pad": 0, "anyres": MOST}.get(ratio, ratio.removeprefix("anyres_max_"))),
         max_length=_size(
             fields,
             "tokenizer_model_max_length" if fields.get("tokenizer_model_max_length") else "max_position_embeddings",

@@ -10,6 +10,8 @@ from lladav_eval.model.connector import VIDEO_POOL_STRIDE
 
 def tiled_image(config: ModelConfig, size: tuple[int, int]) -> tuple[int, int]:
     """(tiles, tokens) of the only image of a question, of ``size`` (width, height) in pixels."""
+    if not config.max_tiles:
+        return padded_image(config)
     side, tile = config.vision.grid, config.vision.image_size
     grid_width, grid_height = best_resolution(size, config.image_grid_pinpoints)
     columns, rows = grid_width // tile, grid_height // tile

@@ -27,8 +27,8 @@ PLACEHOLDER = "<image>"
 def prepare(request: Request, tokenizer: ChatTokenizer, config: ModelConfig) -> Prompt:
     """Everything the model needs to answer ``request``.
 
-    One image is tiled at any resolution, several are padded to squares, a video is ``request.num_frames`` frames
-    under a single placeholder.
+    One image is tiled at any resolution if the checkpoint was trained so, several are padded to squares, a video is
+    ``request.num_frames`` frames under a single placeholder.
 
     Raises:
         MediaError: if an image or the video can't be read.
@@ -43,14 +43,15 @@ def prepare(request: Request, tokenizer: ChatTokenizer, config: ModelConfig) -> 
     if not request.images:
         return Prompt(text, tuple(token_ids))
     images = [open_image(image, name) for name, image in _named("image", request.images)]
-    to_pixels = anyres_pixels if len(images) == 1 else pad_pixels
+    tiled = len(images) == 1 and config.max_tiles > 0
+    to_pixels = anyres_pixels if tiled else pad_pixels
     pixels = {index: to_pixels(images[index], config) for index in sorted(set(shown))}
     return Prompt(
         text,
         tuple(token_ids),
         tuple(pixels[index] for index in shown),
         tuple(images[index].size for index in shown),
-        "anyres" if len(images) == 1 else "pad",
+        "anyres" if tiled else "pad",
     )
 
 

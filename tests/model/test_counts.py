@@ -37,6 +37,16 @@ def test_tiles_are_those_that_are_cut(size: tuple[int, int]) -> None:
     assert len(anyres_pixels(Image.new("RGB", size), config)) == counts.tiled_image(config, size)[0]
 
 
+def test_other_ways_to_show_one_image() -> None:
+    size = (2304, 2304)
+    whole = parse_config({**OFFICIAL_FIELDS, "image_aspect_ratio": "anyres"})
+    assert counts.tiled_image(CONFIG, size) == (37, 729 + 54 * 55)
+    assert counts.tiled_image(whole, size) == (37, 729 + 162 * 163)
+    assert len(visual_tokens(torch.zeros(37, 729, 1), "anyres", size, NEWLINE, whole)) == 729 + 162 * 163
+    squares = {**OFFICIAL_FIELDS, "image_aspect_ratio": "pad", "image_grid_pinpoints": None}
+    assert counts.tiled_image(parse_config(squares), size) == (1, 729)
+
+
 def test_several_images_and_videos() -> None:
     patches = CONFIG.vision.grid**2
     for layout, frames, (tiles, tokens) in (

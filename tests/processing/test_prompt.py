@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from test_video import write_video
+from toy_processing import make_config
 
 from lladav_eval.errors import MediaError, SampleError
 from lladav_eval.model.config import ModelConfig, read_config
@@ -222,6 +223,13 @@ def test_pixels_follow_the_layout(toy_tokenizer: ChatTokenizer, toy_config: Mode
         assert shown.pixels[0].shape == (6, 3, 16, 16)
     assert torch.equal(shown.pixels[0][0], shown.pixels[0][4])  # two frames, the first five times
     assert not torch.equal(shown.pixels[0][4], shown.pixels[0][5])
+
+
+def test_a_checkpoint_trained_on_squares_gets_one_tile_an_image(toy_tokenizer: ChatTokenizer) -> None:
+    image, config = noise(40, 9), make_config(16, "pad")
+    prompt = prepare(Request("q", (image,)), toy_tokenizer, config)
+    assert prompt.layout == "pad"
+    assert torch.equal(prompt.pixels[0], pad_pixels(image, config))
 
 
 def test_placeholders_of_the_text_choose_the_images(toy_tokenizer: ChatTokenizer, toy_config: ModelConfig) -> None:

@@ -41,7 +41,7 @@ def write_tokenizer(directory: Path, special: tuple[str, ...] = SPECIAL, templat
     return directory
 
 
-def make_config(tile: int) -> ModelConfig:
+def make_config(tile: int, ratio: str = "anyres_max_4") -> ModelConfig:
     """The smallest config the parser accepts, with the official pinpoints."""
     return parse_config(
         {
@@ -55,7 +55,7 @@ def make_config(tile: int) -> ModelConfig:
             "rope_theta": 1e4,
             "mm_projector_type": "mlp2x_gelu",
             "mm_patch_merge_type": "spatial_unpad",
-            "image_aspect_ratio": "anyres_max_4",
+            "image_aspect_ratio": ratio,
             "image_grid_pinpoints": "(1x1),...,(6x6)",
             "vision_config": {
                 "hidden_size": 8,
