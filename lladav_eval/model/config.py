@@ -279,7 +279,7 @@ def _tower_sizes(tower: str, directory: Path | None) -> dict[str, Any] | None:
         if isinstance(content, dict):
             return content.get("vision_config", content)
     for suffix, sizes in _KNOWN_TOWERS.items():
-        if tower.endswith(suffix):
+        if tower.rstrip("/").endswith(suffix):
             return dict(sizes)
     return None
 

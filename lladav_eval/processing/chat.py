@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -163,12 +164,18 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _add_missing_tokens(tokenizer: Tokenizer, config: dict[str, Any], path: Path) -> None:
-    """Tokens that only tokenizer_config.json lists are part of the vocabulary too, as in transformers."""
+    """Tokens that only tokenizer_config.json lists are part of the vocabulary too, and special if it says so, as in
+    transformers."""
     listed = config.get("added_tokens_decoder") or {}
     known = tokenizer.get_added_tokens_decoder()
     try:
-        missing = sorted((int(key), entry) for key, entry in listed.items() if int(key) not in known)
-        for token_id, entry in missing:
+        special = {token_id for token_id, token in known.items() if token.special}
+        missing = (
+            (int(key), entry)
+            for key, entry in listed.items()
+            if int(key) not in (special if entry.get("special") else known)
+        )
+        for token_id, entry in sorted(missing, key=itemgetter(0)):
             token = AddedToken(
                 entry["content"],
                 single_word=entry.get("single_word", False),

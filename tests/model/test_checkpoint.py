@@ -217,6 +217,11 @@ def _names_at_official_depth(golden_dir: Path, config: ModelConfig) -> set[str]:
     return names
 
 
+def test_a_known_tower_may_be_a_directory_s_name() -> None:
+    path = {**OFFICIAL_FIELDS, "mm_vision_tower": "model/siglip2-so400m-patch14-384/"}
+    assert parse_config(path).vision == parse_config(OFFICIAL_FIELDS).vision
+
+
 def test_hash_follows_content_not_place(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     before = checkpoint_hash(checkpoint)
     copy = tmp_path_factory.mktemp("copy") / "moved"

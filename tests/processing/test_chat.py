@@ -56,6 +56,19 @@ def test_encode_recognises_special_strings_and_adds_none(toy_tokenizer: ChatToke
     assert toy_tokenizer.decode(ids, skip_special_tokens=False) == "a<|mdm_mask|>b"
 
 
+def test_a_token_is_special_if_the_config_says_so(tokenizer_dir: Path) -> None:
+    file, config_file = tokenizer_dir / "tokenizer.json", tokenizer_dir / "tokenizer_config.json"
+    content, config = json.loads(file.read_text()), json.loads(config_file.read_text())
+    (eot,) = [token for token in content["added_tokens"] if token["content"] == "<|eot_id|>"]
+    config["added_tokens_decoder"] = {str(eot["id"]): {**eot, "special": True}}
+    eot["special"] = False
+    file.write_text(json.dumps(content))
+    config_file.write_text(json.dumps(config))
+    tokenizer = ChatTokenizer.from_dir(tokenizer_dir)
+    assert tokenizer.decode([*tokenizer.encode("a"), tokenizer.eot_id]) == "a"
+    assert tokenizer.eot_id == eot["id"]
+
+
 def test_saved_lengths_neither_cut_nor_fill_texts(tokenizer_dir: Path) -> None:
     file = tokenizer_dir / "tokenizer.json"
     saved = Tokenizer.from_file(str(file))
