@@ -26,23 +26,26 @@ TraceOf = Callable[[str, int], "tuple[TraceStep, ...] | None"]
 def read_traces(path: Path) -> TraceOf | None:
     """The denoising steps in a run's journal; None where it holds none. The steps themselves stay on disk.
 
-    Raises UsageError for a journal line that can't be trusted.
+    Raises UsageError for a journal that can't be read, or a line of it that can't be trusted.
     """
     journal = RunDirectory(path).journal
     if not journal.exists():
         return None
     places: dict[tuple[str, int], int] = {}
-    with journal.open("rb") as file:
-        offset = 0
-        for number, line in enumerate(file, start=1):
-            try:
-                record = decode(line)
-            except ValueError as error:
-                raise UsageError(f"{journal}, line {number}: {error}; resume the run to repair it") from None
-            places.pop((record.task, record.doc_id), None)  # the last line of a sample counts
-            if record.generation.trace is not None:
-                places[record.task, record.doc_id] = offset
-            offset += len(line)
+    try:
+        with journal.open("rb") as file:
+            offset = 0
+            for number, line in enumerate(file, start=1):
+                try:
+                    record = decode(line)
+                except ValueError as error:
+                    raise UsageError(f"{journal}, line {number}: {error}; resume the run to repair it") from None
+                places.pop((record.task, record.doc_id), None)  # the last line of a sample counts
+                if record.generation.trace is not None:
+                    places[record.task, record.doc_id] = offset
+                offset += len(line)
+    except OSError as error:
+        raise UsageError(f"{journal} can't be read ({error.strerror}): allow reading it") from error
     if not places:
         return None
 

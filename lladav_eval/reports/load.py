@@ -315,7 +315,7 @@ def _lines(path: Path) -> Iterator[Fields]:
                 where = f"line {number}: "
                 try:
                     value = json.loads(line)
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     raise UsageError(f"{path}, line {number}: not valid JSON ({error})") from error
                 yield Fields(value, path, where)
     except (OSError, UnicodeDecodeError) as error:

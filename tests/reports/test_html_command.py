@@ -90,6 +90,12 @@ def test_a_damaged_journal_is_said(tmp_path: Path) -> None:
         read_traces(tmp_path)
 
 
+def test_a_journal_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+    (tmp_path / "journal.jsonl").mkdir()
+    with pytest.raises(UsageError, match=r"journal.jsonl can't be read \(Is a directory\)"):
+        read_traces(tmp_path)
+
+
 def test_a_checkpoint_that_is_gone_leaves_ids(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text(json.dumps({"spec": {"tasks": [], "model": "./gone/for/good"}}))
     texts, reason = token_texts(tmp_path)

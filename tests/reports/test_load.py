@@ -99,6 +99,13 @@ def test_what_is_wrong_is_named(run: Path, file: str, change: Callable[[dict[str
         load_run(run)
 
 
+@pytest.mark.parametrize("file", ["manifest.json", "results.json", "samples.jsonl"])
+def test_json_that_is_nested_without_end_is_named(run: Path, file: str) -> None:
+    (run / file).write_text("[" * 100_000)
+    with pytest.raises(UsageError, match=rf"{file}.* valid JSON \(.*recursion"):
+        load_run(run)
+
+
 def test_a_kind_that_says_nothing_of_decoding_is_unstated(run: Path) -> None:
     edit(run / "manifest.json", put("endpoint", "model", "kind"))
     assert load_run(run).kind == "unstated"
