@@ -109,7 +109,7 @@ def _parse(setting: str, text: str, kind: type[_Mode]) -> _Mode:
     known = fields(kind)
     try:
         values = [json.loads(number) for number in numbers.split(",")] if colon else []
-    except ValueError:
+    except (ValueError, RecursionError):
         values = [None]
     usable = len(values) <= len(known) and all(
         _fits(field.name, field.type, value) for field, value in zip(known, values, strict=False)

@@ -186,11 +186,12 @@ def _read(items: Iterable[tuple[str, Any]], where: str) -> dict[str, Any]:
         setting, convert = TABLE[name]
         try:
             read = convert(value)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             raise SettingError(f"{where}: {name}={value!r} must be {_EXPECTED[convert]}") from None
+        written = f"{name}={value}"
         if setting in found and found[setting] != read:
-            raise SettingError(f"{where}: {sources[setting]} and {name} contradict each other; keep one")
-        found[setting], sources[setting] = read, name
+            raise SettingError(f"{where}: {sources[setting]} and {written} contradict each other; keep one")
+        found[setting], sources[setting] = read, written
     return found
 
 
@@ -201,6 +202,10 @@ def parse_overrides(texts: Iterable[str]) -> tuple[tuple[str, str], ...]:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise SettingError(f"--gen {text!r}: write KEY=VALUE, for example --gen steps=16")
+        if name.strip() in IGNORED:  # passed over in tasks, but whoever asks for it here expects something of it
+            raise SettingError(
+                f"--gen {text!r} would change nothing: an answer's length is gen_length, and temperature=0 is greedy"
+            )
         pairs.append((name.strip(), value))
     _read(pairs, "--gen")
     return tuple(pairs)

@@ -68,7 +68,7 @@ def test_overrides_replace_the_tasks_setting_whatever_its_name() -> None:
         ({"gen_length": 4, "stop": [1]}, "must be text, or a JSON list"),
         ({"gen_length": 4, "remasking": "best"}, "must be low_confidence or random"),
         ({"gen_length": 4, "think_mode": "deep"}, "must be think or no_think or none"),
-        ({"gen_length": 4, "steps": 4, "gen_steps": 2}, "steps and gen_steps contradict each other"),
+        ({"gen_length": 4, "steps": 4, "gen_steps": 2}, "steps=4 and gen_steps=2 contradict each other"),
         ({"gen_length": 4, "num_frames": 0}, "num_frames=0: must be at least 1"),
         ({"gen_length": 4, "do_sample": True}, "do_sample=True has no meaning"),
         ({"gen_length": 4, "num_beams": 3}, "num_beams=3 has no meaning"),
@@ -81,9 +81,19 @@ def test_what_cant_be_read_raises_and_names_the_setting(kwargs: dict[str, object
         translate(kwargs)
 
 
-@pytest.mark.parametrize("text", ["steps", "=4", "stepz=4", "steps=many", "stop=[1]", "gen_length=1e3"])
+DEEP = "[" * 100_000
+WRONG = ["steps", "=4", "stepz=4", "steps=many", "stop=[1]", "gen_length=1e3", f"stop={DEEP}", f"cache=dllm:{DEEP}"]
+
+
+@pytest.mark.parametrize("text", WRONG, ids=lambda text: text[:20])
 def test_a_wrong_override_raises_at_once(text: str) -> None:
     with pytest.raises(SettingError):
+        parse_overrides([text])
+
+
+@pytest.mark.parametrize("text", ["max_new_tokens=512", "do_sample=False", "num_beams=1"])
+def test_an_override_without_effect_is_refused(text: str) -> None:
+    with pytest.raises(SettingError, match=f"--gen '{text}' would change nothing: an answer's length is gen_length"):
         parse_overrides([text])
 
 
