@@ -21,7 +21,9 @@ def output() -> Console:
     """Standard output for tables: as wide as the screen, or as ``COLUMNS`` says, or as the tables are."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() or os.environ.get("COLUMNS") else UNBOUND)
+    # Terminals that don't know their width say 0, in which rich prints nothing at all.
+    limited = sys.stdout.isatty() or os.environ.get("COLUMNS")
+    return Console(width=None if limited and os.environ.get("COLUMNS") != "0" else UNBOUND)
 
 
 class _Stream(io.FileIO):

@@ -165,6 +165,7 @@ def _show(estimates: list[Estimate], hardware: Hardware, dtype: str, notes: list
     from rich.text import Text
 
     from lladav_eval.cli.console import output
+    from lladav_eval.reports.output import print_table
 
     table = Table(
         title=f"{hardware.name}, {dtype.removeprefix('torch.')}", title_justify="left", box=SIMPLE, pad_edge=False
@@ -183,7 +184,7 @@ def _show(estimates: list[Estimate], hardware: Hardware, dtype: str, notes: list
             "does not fit" if one.seconds is None else _duration(one.seconds),
         )
     console = output()
-    console.print(table)
+    print_table(console, table)
     known = [one.seconds for one in estimates if one.seconds is not None]
     if len(estimates) > 1 and len(known) == len(estimates):
         console.print(f"in all: {_duration(sum(known))}", highlight=False)

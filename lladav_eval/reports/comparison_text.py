@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from lladav_eval.reports.comparison import Comparison, Pair
 from lladav_eval.reports.cost import COST, EXPLAINED, cost_cells, figure
 from lladav_eval.reports.escape import escape_markdown, printable
+from lladav_eval.reports.output import print_table
 from lladav_eval.reports.regression_text import TOGETHER, run_line
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ def print_comparison(comparison: Comparison, console: Console, categories: bool 
             table.add_column(title, justify=side, no_wrap=number >= texts, overflow="fold")
         for row in rows:
             table.add_row(*(Text(printable(cell)) for cell in row))
-        console.print(table)
+        print_table(console, table)
     say(method_line(comparison))
     say(cost_line(comparison))
     for note in comparison.notes:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from lladav_eval.reports.escape import escape_markdown, markdown_code, printable, shorten
 from lladav_eval.reports.load import RunData
+from lladav_eval.reports.output import print_table
 from lladav_eval.reports.regression import Flip, Regression, Row, fails
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def print_regression(regression: Regression, console: Console) -> None:
         for row in regression.rows:
             *figures, verdict = (printable(cell) for cell in cells(row))
             table.add_row(*map(Text, figures), Text(verdict, style=_STYLES.get(row.verdict, "")))
-        console.print(table)
+        print_table(console, table)
         say(method_line(regression), "dim")
     for row in regression.rows:
         if row.verdict in ("worse", "can't tell"):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from lladav_eval.reports.cost import figure
 from lladav_eval.reports.escape import csv_cell, escape_markdown, printable
+from lladav_eval.reports.output import print_table
 from lladav_eval.reports.reference import OUR_PROTOCOLS
 from lladav_eval.reports.sweep import Left, Row, Sweep, decoding
 
@@ -177,7 +178,7 @@ def print_sweep(sweep: Sweep, console: Console) -> None:
                 if row[0] == task and (mode is None or row[mode] == modes):
                     point = f"{row[1]}/{row[2]}" if row[2] else row[1].removeprefix("baseline ")
                     table.add_row(*(Text(printable(cell)) for cell in (point, *(row[place] for place in shown))))
-            console.print(table)
+            print_table(console, table)
     if any(row.approximate for row in sweep.rows):
         say("Answers of approximate decoding may differ from exact ones.", "dim")
     for line in left_lines(sweep.skipped):

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from lladav_eval.reports.cost import COST, EXPLAINED, figure, run_rows
 from lladav_eval.reports.escape import escape_markdown, printable
+from lladav_eval.reports.output import print_table
 
 if TYPE_CHECKING:
-    from rich.console import Group
+    from rich.console import Console
     from rich.table import Table
 
 COLUMNS = (
@@ -52,15 +53,12 @@ def rows(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
     return table
 
 
-def terminal_table(results: Mapping[str, Any]) -> Group:
-    """Both tables for a rich console; names are shown as plain text, without markup or control characters."""
-    from rich.console import Group
-
-    quality = _terminal(header(results), rows(results), _title(results), red=COLUMNS.index("failed"))
-    costs = run_rows(results)
-    return (
-        Group(quality, "", _terminal(("task", *COST), costs, "cost per answered sample")) if costs else Group(quality)
-    )
+def print_results(results: Mapping[str, Any], console: Console) -> None:
+    """Both tables on the terminal; names are shown as plain text, without markup or control characters."""
+    print_table(console, _terminal(header(results), rows(results), _title(results), red=COLUMNS.index("failed")))
+    if costs := run_rows(results):
+        console.print()
+        print_table(console, _terminal(("task", *COST), costs, "cost per answered sample"))
 
 
 def _terminal(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str, red: int | None = None) -> Table:

@@ -17,6 +17,8 @@ def test_no_screen_limits_tables_in_pipes_and_files(monkeypatch: pytest.MonkeyPa
     assert output().width == UNBOUND
     monkeypatch.setenv("COLUMNS", "77")
     assert output().width == 77
+    monkeypatch.setenv("COLUMNS", "0")
+    assert output().width == UNBOUND
 
 
 COMMAND = """

@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from lladav_eval.reports.cost import COST as COSTS
-from lladav_eval.reports.table import COLUMNS, header, markdown_table, terminal_table
+from lladav_eval.reports.table import COLUMNS, header, markdown_table, print_results
 
 TASK = {
     "n": 40, "scored": 34, "failed": 3, "unparsed": 2, "empty": 1, "headline": "accuracy",
@@ -25,7 +26,7 @@ def results(model: str = "toy", **tasks: dict[str, Any]) -> dict[str, Any]:
 
 def shown(content: dict[str, Any], width: int = 200) -> str:
     console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
-    console.print(terminal_table(content))
+    print_results(content, console)
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -41,6 +42,14 @@ def test_every_figure_is_there() -> None:
     assert "toy, protocol strict, commit 0123456789+, 2026-11-26" in text
     assert text.splitlines()[-1].split() == " ".join(FIGURES).split()
     assert all(word in text for word in " ".join(header(results())).replace("/", " /").split())
+
+
+@pytest.mark.parametrize("width", [1, 20, 40, 60])
+def test_a_narrow_screen_cuts_no_figure_and_no_name_off(width: int) -> None:
+    text = shown(results(lladav_a_task_of_a_long_name=TASK), width)
+    assert all(figure in text for figure in FIGURES[1:])
+    folded = "".join(line.split(" ")[0] for line in text.splitlines())
+    assert "a_task_of_a_long_name" in folded
 
 
 def test_tasks_of_different_metrics_name_them() -> None:
