@@ -284,7 +284,9 @@ def _figures(fields: Fields) -> dict[str, dict[str, float]]:
 
 
 def _metric(fields: Fields) -> Metric:
-    low, high = (fields.number(end) if fields.has(end) else None for end in ("low", "high"))
+    low, high = fields.number_or_none("low"), fields.number_or_none("high")
+    if (low is None) != (high is None):
+        raise fields.wrong("high" if high is None else "low", "a number, as the other end of the interval is one")
     is_mean = fields.get("is_mean", bool) if fields.has("is_mean") else low is not None
     return Metric(fields.number("value"), low, high, fields.text_or_none("method"), is_mean)
 

@@ -86,6 +86,7 @@ def put(value: Any, *names: str) -> Callable[[dict[str, Any]], Any]:
         ("results.json", put("x", "tasks", "lladav_a", "headline"), r"headline is 'x'; expected one of .*accuracy"),
         ("results.json", put("percent", "tasks", "lladav_a", "scale"), r"lladav_a.scale is 'percent'"),
         ("results.json", put("x", "tasks", "lladav_a", "metrics", "accuracy", "value"), r"accuracy.value is 'x'"),
+        ("results.json", put(None, "tasks", "lladav_a", "metrics", "accuracy", "high"), r"high is None; expected a"),
         ("results.json", put(2, "schema"), r"schema is 2; expected 1"),
         ("results.json", drop("protocol"), r"protocol is missing"),
         ("manifest.json", drop("tasks", "lladav_b"), r"manifest.json: tasks.lladav_b is missing"),
