@@ -50,4 +50,6 @@ def keep_streams() -> None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
             continue
         buffer = io.BufferedWriter(_Stream(given.fileno(), "w", closefd=False))
-        setattr(sys, name, io.TextIOWrapper(buffer, given.encoding, given.errors, line_buffering=given.line_buffering))
+        # A character that the locale doesn't have, or a file name that is no text, must not end a finished command.
+        errors = "backslashreplace" if given.errors == "strict" or given.encoding == "ascii" else given.errors
+        setattr(sys, name, io.TextIOWrapper(buffer, given.encoding, errors, line_buffering=given.line_buffering))

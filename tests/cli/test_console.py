@@ -52,6 +52,15 @@ def test_a_command_whose_output_nobody_takes_ends_with_its_own_code(redirection:
     assert err.strip() in ("some are worse", "")
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8", "ascii:surrogateescape"])
+def test_what_the_locale_cannot_write_ends_no_command(encoding: str) -> None:
+    code = r"from lladav_eval.cli.console import keep_streams; keep_streams(); print('\u20ac\udcff')"
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout in (rb"\u20ac\udcff" + b"\n", "€".encode() + rb"\udcff" + b"\n")
+
+
 def test_messages_that_nobody_takes_change_nothing_either() -> None:
     assert shown("2>&-") == (1, "")
     assert shown("2>&1 | true; exit ${PIPESTATUS[0]}") == (1, "")
