@@ -111,7 +111,7 @@ class NoUsableReply(SampleError):
 
 
 class PastDeadline(SampleError):
-    """No reply came before the caller's deadline."""
+    """No reply came before the caller's deadline; the message is what the last attempt met, if anything."""
 
 
 class Stopped(Exception):
@@ -174,7 +174,7 @@ class ChatClient:
             RequestRejected: the endpoint refuses this request (400, 413, 422 and the like).
             NoUsableReply: server errors, timeouts, cut connections or malformed replies until the end.
             EnvironmentError_: the endpoint can't be reached at all, refuses the key, or limits the rate until the end.
-            UsageError: there is no such address or model.
+            UsageError: there is no such address or model, or it has moved.
             PastDeadline: the deadline came first.
             Stopped: ``stop`` was set while waiting.
         """
@@ -207,13 +207,15 @@ class ChatClient:
                 return reply
             except _Passing as error:
                 reason, pause, unreachable = str(error), error.pause, error.unreachable
+            except PastDeadline:  # what the attempts before it met says more
+                raise PastDeadline(reason) from None
             if made < self.patience.attempts:
                 seconds = self.patience.pause(attempt, pause, self._random.random())
-                left = self._left(deadline)
+                left = float("inf") if deadline is None else max(0.0, deadline - time.perf_counter())
                 if stop.wait(min(seconds, left)):
                     raise Stopped
                 if seconds >= left:
-                    raise PastDeadline(f"{self.who} gave no reply in time ({reason})")
+                    raise PastDeadline(reason)
         message = f"{self.who} gave no usable reply in {made} attempts ({reason})"
         raise EnvironmentError_(message) if unreachable else NoUsableReply(message)
 
@@ -275,7 +277,7 @@ class ChatClient:
         """Seconds until the deadline, endless without one. Raises PastDeadline."""
         left = float("inf") if deadline is None else deadline - time.perf_counter()
         if left <= 0:
-            raise PastDeadline(f"{self.who} gave no reply in time")
+            raise PastDeadline
         return left
 
     def _refuse(self, response: httpx.Response) -> None:
@@ -286,6 +288,11 @@ class ChatClient:
             raise EnvironmentError_(f"{self.who}: {state} (status {status}); set ${self.key_variables[0]}")
         if status == 404:
             raise UsageError(f"{self.who}: no such address or model (status 404); check MODEL@URL")
+        if 300 <= status < 400:
+            place = self._redact(response.headers.get("location", "no address").partition("?")[0])
+            raise UsageError(
+                f"{self.who}: redirects (status {status}, {one_line(Exception(place))}); give that address"
+            )
         if not 200 <= status < 300:
             words = self._redact(response.text)
             shown = one_line(Exception(words))

@@ -121,8 +121,9 @@ class EndpointAnswerer:
             shown = time.perf_counter() - started
             deadline = None if self.time_limit is None else started + self.time_limit
             reply = self._ask(content, question.params, stop, deadline)
-        except PastDeadline:
-            return Generation.failure(past_time(self.time_limit or 0.0))
+        except PastDeadline as error:
+            met = f" (the endpoint so far: {error})" if str(error) else ""
+            return Generation.failure(past_time(self.time_limit or 0.0) + met)
         except SampleError as error:
             return Generation.failure(str(error))
         except Stopped:

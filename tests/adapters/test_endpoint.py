@@ -228,9 +228,14 @@ def test_requests_are_in_flight_together_up_to_the_bound() -> None:
     [
         ((401, {}, SECRET), EnvironmentError_, "the key is refused"),
         ((404, {}, ""), UsageError, "no such address or model"),
+        (
+            (308, {"Location": "https://new/v1?key=x"}, ""),
+            UsageError,
+            r"redirects \(status 308, https://new/v1\)",
+        ),
         ((429, {}, ""), EnvironmentError_, "no usable reply in 4 attempts"),
     ],
-    ids=["key", "address", "rate"],
+    ids=["key", "address", "moved", "rate"],
 )
 def test_what_no_sample_can_help_stops_the_run(
     behaviour: Behaviour, error: type[Exception], message: str, caplog: pytest.LogCaptureFixture

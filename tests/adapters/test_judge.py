@@ -227,7 +227,7 @@ def test_no_more_than_the_allowed_requests_at_once(server: Server, tmp_path: Pat
         (403, EnvironmentError_, "the key is refused"),
         (404, UsageError, "no such address or model"),
         (400, RequestRejected, "rejects the request"),
-        (307, RequestRejected, "rejects the request"),
+        (307, UsageError, r"redirects \(status 307, http://127.0.0.1:9/elsewhere\)"),
     ],
 )
 def test_what_does_not_pass_is_not_tried_again_and_the_key_stays_secret(

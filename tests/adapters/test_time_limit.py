@@ -47,7 +47,9 @@ def test_an_endpoint_that_takes_long_fails_the_sample_and_not_the_others() -> No
 
 def test_all_attempts_together_have_one_limit() -> None:
     with serve(*[(503, {}, "")] * 50) as server:
-        assert_late(endpoint(server.url, 0.2).answer(questions("a"))[0])
+        answer = endpoint(server.url, 0.2).answer(questions("a"))[0]
+        assert_late(answer)
+        assert (answer.error or "").endswith("(the endpoint so far: status 503)")
         assert len(server.requests) < 6
 
 
