@@ -37,5 +37,6 @@ def log(
     from lladav_eval.reports.wandb_log import Destination, log_run
 
     destination = Destination(wandb, entity, group, tuple(tag or ()), offline)
+    destination.check()
     for run in [load_run(path) for path in runs]:  # all are read before any is sent
         typer.echo(f"logged: {run.label} -> {log_run(run, destination, samples)}")

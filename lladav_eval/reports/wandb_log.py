@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lladav_eval.errors import EnvironmentError_, one_line
+from lladav_eval.errors import EnvironmentError_, UsageError, one_line
 from lladav_eval.reports.html_data import target_text
 from lladav_eval.reports.load import RunData, Task, plain, protocol_of
 from lladav_eval.reports.pairing import run_facts
@@ -40,6 +40,16 @@ class Destination:
     tags: tuple[str, ...] = ()
     offline: bool = False
     """Write to ./wandb only (or $WANDB_DIR); ``wandb sync`` sends it later. So does WANDB_MODE=offline."""
+
+    def check(self) -> None:
+        """Raises UsageError for names that W&B refuses."""
+        if not 1 <= len(self.project) <= 128 or set(self.project) & set("/\\#?%:"):
+            raise UsageError(
+                f"--wandb {self.project!r}: a project's name has 1 to 128 characters and none of / \\ # ? % :"
+            )
+        for tag in self.tags:
+            if not 1 <= len(tag) <= 64:
+                raise UsageError(f"--tag {tag!r}: a tag has 1 to 64 characters")
 
 
 def wandb_id(run: RunData) -> str:

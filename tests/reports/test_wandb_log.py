@@ -108,6 +108,16 @@ def test_offline_logging_writes_all_of_it(
     assert {entry.path for entry in artifact.manifest.contents} == {"results.json", "samples.jsonl"}
 
 
+@pytest.mark.parametrize(
+    "words", [["a/b"], [""], ["x" * 129], ["project", "--tag", ""], ["project", "--tag", "x" * 65]]
+)
+def test_names_that_wandb_refuses_are_wrong_usage(
+    run: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke(["log", str(run), "--offline", "--wandb", *words]) == 2
+    assert "characters" in capsys.readouterr().err
+
+
 def test_without_the_package_the_fix_is_said(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
