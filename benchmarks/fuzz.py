@@ -74,7 +74,7 @@ def play(name: str, seconds: float, keep: Path) -> None:
             slowest = max(slowest, time.monotonic() - began)
 
     turn = 0
-    while time.monotonic() < end:
+    while turn == 0 or time.monotonic() < end:  # one batch at least, however long the imports took
         turn += 1
         shape = settings(
             max_examples=BATCH, deadline=None, database=None, phases=[Phase.generate],
@@ -88,7 +88,8 @@ def run(name: str, seconds: float, keep: Path) -> dict[str, Any]:
     """One kind in its own process; a crash is a finding, and the rest of the time goes on with another process."""
     total: dict[str, Any] = {"tried": 0, "found": [], "slowest_seconds": 0.0}
     end = time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 1:
+    left = seconds
+    while total["tried"] == 0 or left > 1:
         process = multiprocessing.get_context("spawn").Process(target=play, args=(name, left, keep))
         process.start()
         process.join(left + 3 * HANG)
@@ -108,6 +109,7 @@ def run(name: str, seconds: float, keep: Path) -> dict[str, Any]:
         total["found"].append({"error": f"the process ended with {process.exitcode}", "input": str(place)})
         if len(total["found"]) > 10:
             break
+        left = end - time.monotonic()
     return total
 
 
