@@ -18,6 +18,8 @@ MAX_RATIO = 20
 SMALL = 64 << 20
 """Bytes that any archive may unpack to."""
 MAX_MEMBERS = 1_000_000
+PART = ".lladav_eval-part"
+"""End of a member's name while it is written; no archive may have such a member, as one would replace the other."""
 
 
 def unpack(archive: Path, folder: Path) -> int:
@@ -64,6 +66,8 @@ def _target(info: zipfile.ZipInfo, archive: Path, folder: Path) -> Path:
         reason = "it is a link or a special file"
     elif info.flag_bits & 1:
         reason = "it is encrypted"
+    elif name.endswith(PART):
+        reason = f"names that end with {PART} are those of unfinished files"
     if reason:
         raise UsageError(f"{archive}: the member {name[:100]!r} is refused: {reason}; nothing was unpacked")
     return folder.joinpath(*parts)
@@ -102,7 +106,7 @@ def _write(file: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, archive: Pa
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.parent.resolve().is_relative_to(folder.resolve()):  # a link that lay there before
         raise UsageError(f"{archive}: {path.parent} leads out of {folder}: remove the link, then unpack again")
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(path.name + PART)
     part.unlink(missing_ok=True)
     with file.open(info) as source, part.open("xb") as target:  # zipfile checks length and CRC
         shutil.copyfileobj(source, target, 1 << 20)

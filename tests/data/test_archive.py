@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lladav_eval.data import archive as module
-from lladav_eval.data.archive import unpack
+from lladav_eval.data.archive import PART, unpack
 from lladav_eval.errors import UsageError
 
 
@@ -34,11 +34,19 @@ def test_members_arrive_and_a_second_call_writes_nothing(tmp_path: Path) -> None
     assert unpack(archive, out) == 0
     assert (out / "data" / "1.mp4").stat().st_mtime_ns == before
     (out / "data" / "1.mp4").write_bytes(b"on")  # cut off
-    (out / "data" / "sub" / "2.mp4.part").write_bytes(b"left over")
+    (out / "data" / "sub" / f"2.mp4{PART}").write_bytes(b"left over")
     (out / "data" / "sub" / "2.mp4").unlink()
     assert unpack(archive, out) == 2
     assert (out / "data" / "1.mp4").read_bytes() == b"one"
-    assert not list(out.rglob("*.part"))
+    assert not list(out.rglob(f"*{PART}"))
+
+
+def test_a_member_named_like_a_part_of_another_is_kept(tmp_path: Path) -> None:
+    archive, out = make(tmp_path / "v.zip", {"x.part": b"one", "x": b"two"}), tmp_path / "out"
+    assert unpack(archive, out) == 2
+    (out / "x").unlink()
+    assert unpack(archive, out) == 1
+    assert ((out / "x.part").read_bytes(), (out / "x").read_bytes()) == (b"one", b"two")
 
 
 def test_a_file_of_the_same_length_and_other_content_is_replaced(tmp_path: Path) -> None:
