@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lladav_eval.errors import EvalError
+
 REQUIRED = ("torch", "transformers", "tokenizers", "safetensors", "lmms-eval", "datasets", "pillow", "pyarrow")
 MIN_FREE_GIB = 1.0
 HUB_TIMEOUT = 5.0
@@ -52,12 +54,20 @@ def packages() -> list[Check]:
     return checks
 
 
-def device() -> Check:
-    """What computes."""
+def device(asked: str | None = None) -> Check:
+    """What computes; a device that is asked for must be there."""
     try:
         import torch
     except (ImportError, OSError) as error:
         return Check("device", False, f"torch can't be imported ({clean(error)})", "install torch for this machine")
+    if asked is not None:
+        from lladav_eval.loading import choose_device
+
+        try:
+            choose_device(asked)
+        except EvalError as error:
+            found, _, fix = clean(error).partition("; ")
+            return Check("device", False, found, fix or "use --device cpu")
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
         free, total = (value / 2**30 for value in torch.cuda.mem_get_info())

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lladav_eval.cli.run import Dtype
+
 if TYPE_CHECKING:
     from lladav_eval.cli.checks import Check
 
@@ -30,7 +32,7 @@ def register(app: typer.Typer) -> None:
 def doctor(
     model: Annotated[str | None, typer.Option("--model", "-m", help="Look at what this model needs, too.")] = None,
     device: Annotated[str | None, typer.Option(help="Where it would run; default: cuda if present.")] = None,
-    dtype: Annotated[str | None, typer.Option(help="Its number format; default: as `run` chooses.")] = None,
+    dtype: Annotated[Dtype | None, typer.Option(help="Its number format; default: as `run` chooses.")] = None,
     judge: Annotated[
         str | None, typer.Option(help="Ask this judge (MODEL@URL) for one token, with the key of the environment.")
     ] = None,
@@ -43,13 +45,13 @@ def doctor(
     quiet_libraries(offline)
     from lladav_eval.cli import checks, model_checks
 
-    found = [*checks.packages(), checks.device(), checks.memory(), *checks.disks(), *checks.video()]
+    found = [*checks.packages(), checks.device(device), checks.memory(), *checks.disks(), *checks.video()]
     has_hub = False
     if not offline:
         found.append(checks.hub())
         has_hub = found[-1].ok
     if model is not None:
-        found += model_checks.model(model, device, dtype, offline, has_hub)
+        found += model_checks.model(model, device, None if dtype is None else dtype.value, offline, has_hub)
     if judge is not None:
         found.append(model_checks.judge(judge, offline))
     if as_json:

@@ -84,6 +84,16 @@ def test_a_model_too_large_for_the_memory(
     assert "--model pocket runs anywhere" in found["model memory"]["fix"]
 
 
+def test_device_and_number_type_are_looked_at_without_a_model_too(capsys: pytest.CaptureFixture[str]) -> None:
+    for name, reason in (("cuda:99", "no such device"), ("abacus", "not a device")):
+        code, found, _ = call(capsys, "--offline", "--device", name)
+        assert code == 3
+        assert reason in found["device"]["found"]
+        assert "cpu" in found["device"]["fix"]
+    assert invoke(["doctor", "--offline", "--dtype", "float99"]) == 2
+    assert "--dtype" in capsys.readouterr().err
+
+
 def test_a_model_of_the_hub(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model_checks, "main_memory", lambda: (10**12, 10**12))
     for answers in (True, False):
