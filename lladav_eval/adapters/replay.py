@@ -19,7 +19,8 @@ _SHOWN = 5
 class ReplayAnswerer:
     """Answers read from a JSON-lines file, one ``{"doc_id": 0, "prediction": "B"}`` a line.
 
-    A line may also carry "task" (short or full name); then all must. Other keys are left alone.
+    A line may also carry "task" (short or full name); then all must. Other keys are left alone. Lines of a run's
+    samples.jsonl will do; a sample that failed there has no answer.
 
     Raises:
         UsageError: the file can't be read, a line isn't such an object (the line is named; a cut off last line too), or
@@ -95,6 +96,8 @@ def _read(path: Path, content: bytes) -> dict[tuple[str | None, int], str]:
     doubled: list[str] = []
     for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").splitlines(), start=1):
         task, doc_id, text = _parse(line, f"{path}, line {number}")
+        if text is None:
+            continue
         if (task, doc_id) in answers:
             doubled.append(str(doc_id) if task is None else f"{doc_id} of {task}")
         answers[task, doc_id] = text
@@ -110,18 +113,20 @@ def _read(path: Path, content: bytes) -> dict[tuple[str | None, int], str]:
     return answers
 
 
-def _parse(line: bytes, where: str) -> tuple[str | None, int, str]:
+def _parse(line: bytes, where: str) -> tuple[str | None, int, str | None]:
+    """(short task name, doc_id, answer) of a line; of a run's samples the answer is the text, None where it failed."""
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):
         raise UsageError(f"{where} is not JSON, or is cut off: one object a line is wanted") from None
     if not isinstance(value, dict):
         raise UsageError(f"{where} is not a JSON object but {type(value).__name__}")
-    doc_id, text, task = value.get("doc_id"), value.get("prediction"), value.get("task")
+    doc_id, text, task = value.get("doc_id"), value.get("prediction", value.get("text")), value.get("task")
     if not isinstance(doc_id, int) or isinstance(doc_id, bool) or doc_id < 0:
         raise UsageError(f"{where}: doc_id must be the row's position (0, 1, ...), not {doc_id!r:.40}")
     if not isinstance(text, str):
         raise UsageError(f"{where}: prediction must be text, not {text!r:.40}")
     if task is not None and not isinstance(task, str):
         raise UsageError(f"{where}: task must be a name, not {task!r:.40}")
-    return task.removeprefix(_PREFIX) if task is not None else None, doc_id, text
+    failed = "prediction" not in value and value.get("status") == "failed"
+    return task.removeprefix(_PREFIX) if task is not None else None, doc_id, None if failed else text

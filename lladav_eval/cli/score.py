@@ -18,7 +18,9 @@ lladav-eval score --task mmmu --predictions answers.jsonl --protocol official
 
 lladav-eval score --task mmstar --predictions answers.xlsx --data ./data --json
 
-Answers: JSON lines {"doc_id": row, "prediction": text}, lmms-eval's samples file, or VLMEvalKit's .xlsx."""
+lladav-eval score --task mmmu --predictions results/runs/mine/samples.jsonl --protocol official
+
+Answers: JSON lines {"doc_id": row, "prediction": text}, a run's or lmms-eval's samples, or VLMEvalKit's .xlsx."""
 
 
 def register(app: typer.Typer) -> None:

@@ -1,4 +1,4 @@
-"""Recorded answers from files: our JSON lines, lmms-eval's samples, VLMEvalKit's tables.
+"""Recorded answers from files: our JSON lines, a run's samples, lmms-eval's samples, VLMEvalKit's tables.
 
 Every row of the split must have exactly one answer, and every answer a row. What is wrong is one line with file and
 place.
@@ -22,16 +22,22 @@ SHOWN = 5
 
 
 def read_predictions(
-    path: Path, count: int, indices: Sequence[Any] | None = None, questions: Sequence[Any] | None = None
-) -> list[str]:
-    """The answers in row order.
+    path: Path,
+    count: int,
+    indices: Sequence[Any] | None = None,
+    questions: Sequence[Any] | None = None,
+    task: str | None = None,
+) -> list[str | None]:
+    """The answers in row order; None for a sample that failed in its run.
 
     Args:
-        path: ``{"doc_id": row, "prediction": text}`` a line, or lmms-eval's ``*_samples_*.jsonl`` (the raw response,
-            before its filters), or VLMEvalKit's ``.xlsx`` with the columns ``index`` and ``prediction``.
+        path: ``{"doc_id": row, "prediction": text}`` a line, or the ``samples.jsonl`` of a run, or lmms-eval's
+            ``*_samples_*.jsonl`` (the raw response, before its filters), or VLMEvalKit's ``.xlsx`` with the columns
+            ``index`` and ``prediction``.
         count: rows of the split.
         indices: the split's own ``index`` column, by which VLMEvalKit names rows where there is one.
         questions: the split's ``question`` column, with which a table's own is compared where there is one.
+        task: of a run's samples only those of this task count.
 
     Raises:
         UsageError: the file can't be read or is cut off, an answer is no text, an id is missing, doubled or unknown,
@@ -39,7 +45,13 @@ def read_predictions(
     """
     if is_table(path):
         return _in_order(_table(path, indices, questions), count, path)
-    return _in_order(((where, row, _answer(line, where)) for where, row, line in _lines(path)), count, path)
+    lines = (found for found in _lines(path) if not is_sample(found[2]) or found[2]["task"] == task)
+    return _in_order(((where, row, _answer(line, where)) for where, row, line in lines), count, path)
+
+
+def is_sample(line: Mapping[str, Any]) -> bool:
+    """Whether a line is one of a run's samples.jsonl."""
+    return "prediction" not in line and {"task", "key", "text", "status"} <= line.keys()
 
 
 def is_table(path: Path) -> bool:
@@ -107,12 +119,14 @@ def _object(line: bytes, where: str) -> Mapping[str, Any]:
     return content
 
 
-def _answer(line: Mapping[str, Any], where: str) -> str:
-    """The answer of one line: ``prediction``, else lmms-eval's ``resps`` or ``filtered_resps``."""
-    for key in ("prediction", "resps", "filtered_resps"):
+def _answer(line: Mapping[str, Any], where: str) -> str | None:
+    """The answer of one line: ``prediction``, a sample's ``text``, else lmms-eval's ``resps`` or ``filtered_resps``."""
+    if is_sample(line) and line["status"] == "failed":
+        return None
+    for key in ("prediction", *(("text",) if is_sample(line) else ()), "resps", "filtered_resps"):
         if key in line:
             answer = line[key]
-            while isinstance(answer, list) and key != "prediction" and len(answer) == 1:
+            while isinstance(answer, list) and key.endswith("resps") and len(answer) == 1:
                 answer = answer[0]
             if not isinstance(answer, str):
                 raise UsageError(f"{where}: {key!r} must be one text, not {json.dumps(answer)[:60]}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -129,7 +129,7 @@ def score_predictions(
     indices, questions = (
         [row[column] for _, row in rows] if rows and column in rows[0][1] else None for column in ("index", "question")
     )
-    answers = read_predictions(predictions, len(rows), indices, questions)
+    answers = read_predictions(predictions, len(rows), indices, questions, asked.task)
     replies = read_replies(judge_replies, len(rows)) if judge_replies is not None else None
     scores, notes = _scores(scorer, rows, answers, protocol, replies, table)
     metrics, headline = _metrics(scorer, scores, protocol, table)
@@ -186,7 +186,7 @@ def _rows(
 def _scores(
     scorer: Scorer,
     rows: Iterable[tuple[int, dict[str, Any]]],
-    answers: Sequence[str],
+    answers: Sequence[str | None],
     protocol: Protocol,
     replies: Mapping[int, tuple[str, ...]] | None,
     table: Table,
@@ -194,7 +194,8 @@ def _scores(
     judge = scorer.judge if protocol == "official" else None
     extracted = judge is not None and judge.takes_extractions and replies is None
     scores = []
-    for (place, row), (doc_id, answer) in zip(rows, enumerate(answers), strict=True):
+    for (place, row), (doc_id, given) in zip(rows, enumerate(answers), strict=True):
+        answer = given or ""
         try:
             if judge is None:
                 scores.append(scorer.score(row, answer, protocol, doc_id))
@@ -203,6 +204,8 @@ def _scores(
                 scores.append(judge.score(row, answer, said, doc_id))
         except TaskError as error:
             raise TaskError(f"{table.where(place)}: {error}") from None
+        if given is None:
+            scores[-1] = replace(scores[-1], value=0.0, extracted=None, status="failed")
     notes = []
     if extracted:
         notes.append("the answers are taken as what the judge extracted; for raw responses give --judge-replies")

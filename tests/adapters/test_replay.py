@@ -48,6 +48,13 @@ def test_a_question_without_an_answer_fails_with_the_reason(tmp_path: Path) -> N
     assert bad.error == "no answer recorded for lladav_mmmu, doc_id 7 in answers.jsonl"
 
 
+def test_samples_of_a_run_are_recorded_answers(tmp_path: Path) -> None:
+    line = {"task": "lladav_mmmu", "key": "k", "text": "A", "status": "scored", "error": None}
+    path = recorded(tmp_path, {**line, "doc_id": 0}, {**line, "doc_id": 1, "status": "failed", "text": ""})
+    good, bad = ReplayAnswerer(path).answer([ask(0), ask(1)])
+    assert (good.text, bad.status) == ("A", "failed")
+
+
 def test_answers_of_several_tasks(tmp_path: Path) -> None:
     path = recorded(
         tmp_path,

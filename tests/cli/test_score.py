@@ -77,6 +77,19 @@ def test_the_last_line_is_the_result(call: Any) -> None:
     assert json.loads(call("mmstar", STAR, ["A", "A", "", "Because"], "--json")[1])["metrics"]["accuracy"] == 50.0
 
 
+def test_the_samples_of_a_run_are_scored_as_there(call: Any) -> None:
+    line = {"task": "lladav_mmstar", "key": "k", "text": "A", "status": "scored"}
+    failed = {**line, "doc_id": 2, "text": "", "status": "failed"}
+    samples = [{**line, "doc_id": 0}, {**line, "doc_id": 1}, failed, {**line, "doc_id": 3, "text": "B"}]
+    other = {**line, "doc_id": 0, "task": "lladav_mmmu"}
+    text = "".join(json.dumps(sample) + "\n" for sample in (other, *samples))
+    code, last, err = call("mmstar", STAR, text, "--json", "--protocol", "strict")
+    assert (code, err) == (0, "")
+    found = json.loads(last)
+    assert (found["n"], found["scored"], found["failed"], found["empty"]) == (4, 3, 1, 0)
+    assert found["metrics"]["accuracy"] == 50.0
+
+
 @pytest.mark.parametrize(
     ("rows", "answers", "message"),
     [
