@@ -81,17 +81,20 @@ def _pipe_table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 
 
 def as_latex(board: Leaderboard) -> str:
-    """One booktabs table per section; needs ``\\usepackage{booktabs}``."""
+    """One booktabs table per section, made smaller where it is wider than the page."""
     import pandas
 
     sources = _sources(board)
-    parts = [f"% {escape_latex(_ABOUT)}"]
+    parts = [f"% {escape_latex(_ABOUT)}", r"% needs \usepackage{booktabs,graphicx}"]
+    fits = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{"
     for section, columns in board.sections.items():
         header, body = _table(board, section, sources, escape_latex, lambda text: rf"\textbf{{{text}}}")
         frame = pandas.DataFrame(body, columns=header)
         layout = "lll" + "r" * len(columns)
         caption = escape_latex(section)
-        parts.append(frame.to_latex(index=False, escape=False, column_format=layout, caption=caption).rstrip())
+        table = frame.to_latex(index=False, escape=False, column_format=layout, caption=caption).rstrip()
+        begin, end = r"\begin{tabular}", r"\end{tabular}"  # no cell has these: backslashes are escaped
+        parts.append(table.replace(begin, fits + begin).replace(end, end + "}"))
     parts.append(r"\begin{enumerate}")
     parts += [rf"\item {escape_latex(text)}" for text in sources]
     parts.append(r"\end{enumerate}")

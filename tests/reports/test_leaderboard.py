@@ -115,6 +115,7 @@ def test_latex_is_booktabs(board: Leaderboard) -> None:
     text = as_latex(board)
     assert text.count("\\toprule") == text.count("\\midrule") == text.count("\\bottomrule") == len(board.sections)
     assert text.count("\\begin{") == text.count("\\end{")
+    assert text.count("{!}{\\begin{tabular}") == text.count("\\end{tabular}}") == len(board.sections)  # fits a page
     for table in re.findall(r"\\toprule\n(.*?)\\bottomrule", text, re.DOTALL):
         lines = [line for line in table.splitlines() if line.endswith("\\\\")]
         assert len({len(re.findall(r"(?<!\\)&", line)) for line in lines}) == 1
