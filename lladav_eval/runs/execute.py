@@ -95,10 +95,10 @@ def execute(
     allowed_failures(spec.max_failures, 1)
     made = not directory.path.exists()
     directory.create()
+    _refuse_foreign(directory, spec)  # before a lock lies among files that are none of ours
     again = manifest.command(spec, directory.path, retry_failed)
     with _removed_unless_used(directory, made), directory.lock(), interrupts() as stopped:
         try:
-            _refuse_foreign(directory, spec)
             tasks = load_tasks(
                 spec.tasks, include_path, data_dir=None if spec.data is None else Path(spec.data), offline=spec.offline
             )

@@ -409,6 +409,7 @@ def test_files_that_no_run_wrote_are_not_replaced(tasks: Path, tmp_path: Path, m
         with pytest.raises(UsageError, match=r"holds samples.jsonl, which no run wrote: choose another --out"):
             go(out, toy.ToyModel(), resume=resume)
     assert (out / "samples.jsonl").read_text() == "mine"
+    assert not (out / ".lock").exists()
 
 
 def test_results_of_another_run_are_not_replaced_where_its_answers_are_gone(tasks: Path, tmp_path: Path) -> None:
