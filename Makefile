@@ -40,7 +40,7 @@ eval: $(VENV)/installed  ## evaluate MODEL on TASK, print the table, leave resul
 compare: $(VENV)/installed  ## the embedded model beside its autoregressive twin: quality, cost, paired statistics
 	@$(BIN)/lladav-eval run --task pocket --model pocket --out results/runs/pocket
 	@$(BIN)/lladav-eval run --task pocket --model pocket-ar --out results/runs/pocket-ar
-	@$(BIN)/lladav-eval compare results/runs/pocket results/runs/pocket-ar --out results/runs/comparison
+	@$(BIN)/lladav-eval compare results/runs/pocket results/runs/pocket-ar --out results/comparison
 
 sweep: $(VENV)/installed  ## the embedded model over steps, block lengths and caches: table and Pareto plots
 	@$(BIN)/lladav-eval sweep --task pocket_counts --model pocket --steps 1,2,4,8,16 --block-length 8,16 --cache none,prefix,dual,dllm \
