@@ -189,6 +189,6 @@ def _errors_of(split: Split) -> Iterator[None]:
 def unreachable(split: Split, reason: str) -> EnvironmentError_:
     """The error for a hub that doesn't answer as it should."""
     return EnvironmentError_(
-        f"the hub can't give {split.name} ({reason}): give local files with --data DIR, use what was fetched before "
-        "with --offline, or check the network and try again"
+        f"the hub can't give {split.name} ({reason}): check the network and try again; `run` and `score` also take "
+        "local files with --data DIR, or with --offline what was fetched before"
     )

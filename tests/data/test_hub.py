@@ -214,7 +214,8 @@ def test_without_the_hub_the_error_says_what_to_do(root: Path) -> None:
         unused.bind(("127.0.0.1", 0))
         hub = Hub(f"http://127.0.0.1:{unused.getsockname()[1]}")
         with pytest.raises(
-            EnvironmentError_, match=r"the hub can't give some/set:test .*--data DIR.*--offline"
+            EnvironmentError_,
+            match=r"the hub can't give some/set:test .*check the network.*`run` and `score` .*--data DIR.*--offline",
         ) as caught:
             open_table("some/set", None, "test", hub=hub)
     assert caught.value.exit_code == 3
