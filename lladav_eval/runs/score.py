@@ -81,7 +81,9 @@ def benchmark(name: str, include_path: Sequence[Path] = ()) -> Benchmark:
     """The benchmark behind a task name. Raises TaskError if it is unknown, a group, or none of the benchmarks."""
     tasks = resolve_tasks([name], include_path)
     if len(tasks) > 1:
-        raise TaskError(f"{name} is a group; score one task at a time: {', '.join(tasks)}")
+        known = [task for task in tasks if "family" in (read_task(task, include_path).get("metadata") or {})]
+        advice = f"score one task at a time: {', '.join(known)}" if known else "`lladav-eval run` scores its tasks"
+        raise TaskError(f"{name} is a group; {advice}")
     content = read_task(tasks[0], include_path)
     metadata = content.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}

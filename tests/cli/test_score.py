@@ -125,7 +125,13 @@ def test_a_picture_with_one_question(call: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "message"), [("nonsense", "unknown task"), ("paper", "is a group"), ("pocket_digits", "no benchmark")]
+    ("task", "message"),
+    [
+        ("nonsense", "unknown task"),
+        ("paper", "is a group; score one task at a time: lladav_mmmu"),
+        ("pocket", "is a group; `lladav-eval run` scores its tasks"),
+        ("pocket_digits", "no benchmark"),
+    ],
 )
 def test_names_that_are_no_benchmark(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], task: str, message: str
