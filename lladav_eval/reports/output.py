@@ -36,7 +36,14 @@ def print_table(console: Console, table: Table) -> None:
 
 
 def write_report(path: Path, text: str) -> None:
-    """Replace a file as a whole, making its folder where needed. Raises UsageError."""
+    """Replace a file as a whole, making its folder where needed. Raises UsageError.
+
+    A device or a pipe (/dev/stdout, say) is written to, never replaced, and a link stays one.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        append_report(path, text)
+        return
+    path = path.resolve() if path.is_symlink() else path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
