@@ -69,6 +69,10 @@ class Request:
         return sum(4 * image.width * image.height for image in (*self.images, *frames))
 
 
+MOST_STEPS = 1_000_000
+"""Far more steps or tokens than any answer has; plans of that many are lists in memory."""
+
+
 @dataclass(frozen=True)
 class SamplingParams:
     """Settings of one diffusion generation; checked on creation.
@@ -106,8 +110,8 @@ class SamplingParams:
         object.__setattr__(self, "stop", (stop,) if isinstance(stop, str) else tuple(stop))
         for name in ("gen_length", "block_length", "steps"):
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise SettingError(f"{name}={value!r}: must be a whole number of at least 1")
+            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MOST_STEPS:
+                raise SettingError(f"{name}={value!r}: must be a whole number from 1 to {MOST_STEPS:,}")
         if self.gen_length % self.block_length:
             raise SettingError(
                 f"gen_length={self.gen_length} is not divisible by block_length={self.block_length}: "

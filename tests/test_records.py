@@ -24,6 +24,7 @@ def test_blocks_and_steps_per_block() -> None:
         ({"steps": 6}, "steps=6 is not divisible by the number of blocks 4"),
         ({"steps": 2}, "steps=2 is not divisible by the number of blocks 4"),
         ({"gen_length": 0}, "gen_length=0"),
+        ({"steps": 4 * 10**20}, "must be a whole number from 1 to 1,000,000"),
         ({"block_length": -8}, "block_length=-8"),
         ({"steps": 16.0}, "steps=16.0"),
         ({"steps": True}, "steps=True"),

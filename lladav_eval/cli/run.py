@@ -264,6 +264,6 @@ def _batch_size(text: str) -> int | None:
 
     if text == "auto":
         return None
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise SettingError(f"--batch-size {text!r}: give auto or a number of at least 1")
+    if not text.isascii() or not text.isdigit() or len(text) > 9 or int(text) < 1:
+        raise SettingError(f"--batch-size {text[:20]!r}: give auto or a number of at least 1")
     return int(text)

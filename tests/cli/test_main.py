@@ -84,6 +84,7 @@ def test_the_default_directory_is_the_same_for_the_same_command(
         (("--limit", "0"), "--limit"),
         (("--batch-size", "0"), "--batch-size '0'"),
         (("--batch-size", "many"), "give auto or a number"),
+        (("--batch-size", "9" * 5000), "give auto or a number"),
         (("--max-failures", "x"), "--max-failures 'x'"),
         (("--time-limit", "0"), "--time-limit"),
         (("--out", "file/x"), "can't be written"),
