@@ -8,6 +8,7 @@ Nothing heavy is imported here or at the top of the command files, so that ``--h
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -102,6 +103,8 @@ def _unforeseen(error: Exception) -> int:
             return 2
         context = getattr(error, "ctx", None)
         return _say(f"{message().rstrip('.')}: see {context.command_path if context else 'lladav-eval'} --help", 2)
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:  # asking whether such a path exists raises
+        return _say(f"{str(error.filename)[:60]}...: {error.strerror}; give a shorter path", 2)
     return _say(f"{type(error).__name__}: {error} (unforeseen; lladav-eval --debug ... shows where)", 3)
 
 

@@ -88,6 +88,7 @@ def test_the_default_directory_is_the_same_for_the_same_command(
         (("--max-failures", "x"), "--max-failures 'x'"),
         (("--time-limit", "0"), "--time-limit"),
         (("--out", "file/x"), "can't be written"),
+        (("--out", "x" * 300), "xxx...: File name too long; give a shorter path"),
         (("--cache", "dual", "--gen", "cache=dllm"), "cache=dllm and cache=dual contradict each other"),
         (("--cache", "huge"), "--cache"),
         (("--protocol", "official"), "has no official protocol"),
