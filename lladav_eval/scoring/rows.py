@@ -55,10 +55,7 @@ def list_of(row: Row, column: str) -> list[str]:
     except KeyError:
         raise TaskError(f"the column {column!r} is missing; the row has {', '.join(map(str, row))}") from None
     if isinstance(value, str):
-        try:
-            value = ast.literal_eval(value)
-        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-            raise TaskError(f"the column {column!r} doesn't parse as a list: {value[:80]!r}") from None
+        value = _literal(value, column)
     if not isinstance(value, (list, tuple)):
         raise TaskError(f"the column {column!r} must be a list, not {type(value).__name__}")
     return [str(item) for item in value]
@@ -70,7 +67,7 @@ def _literal(text: str, column: str) -> Any:
         warnings.simplefilter("ignore")  # of "\\m" and the like inside formulas
         try:
             return ast.literal_eval(text.strip())
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             raise TaskError(f"the column {column!r} doesn't parse as a list: {text[:80]!r}") from None
 
 

@@ -34,6 +34,7 @@ def test_before_any_stop_the_list_order_decides_not_the_position() -> None:
 def test_after_a_stop_only_the_first_sequence_can_move_it() -> None:
     answer = [5, 3, 5, 4]
     assert updated_stop(answer, ((4,), (3,)), 3) == 3, "the second of the list is not looked at again"
+    assert updated_stop([5, 3, 5, 5], ((4,), (3,)), 3) == 3, "nor where the first is gone"
     assert updated_stop(answer, ((3,), (4,)), 3) == 1
 
 
