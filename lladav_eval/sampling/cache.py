@@ -84,8 +84,7 @@ class DllmPolicy:
         held = torch.arange(moment.prompt, moment.length)
         transfers = 0 if answer_is_fresh else int(len(held) * self.settings.transfer_ratio)
         asked_prompt = moment.asked[moment.asked < moment.prompt]
-        fresh = torch.cat((asked_prompt, torch.arange(start, end))).unique() if start < end else asked_prompt
-        return Reuse(fresh, held, transfers)
+        return Reuse(torch.cat((asked_prompt, torch.arange(start, end))).unique(), held, transfers)
 
 
 def _union(moment: Moment, start: int, end: int) -> Tensor:

@@ -100,11 +100,12 @@ def test_a_sample_with_broken_logits_fails_alone() -> None:
     [
         (SamplingParams(4, 4, 1, temperature=0.5), TOKENS),
         (SamplingParams(4, 4, 1, cfg_scale=1.0), TOKENS),
+        (SamplingParams(4, 4, 1, threshold=0.9), TOKENS),
         (SamplingParams(4, 4, 1), SamplingTokens(MASK_ID, suffix_ids=(1,))),
     ],
 )
 def test_what_it_cannot_do_is_refused_before_any_work(params: SamplingParams, tokens: SamplingTokens) -> None:
     model = ToyModel()
     with pytest.raises(SettingError, match="diffusion"):
-        decode_greedy(model.renamed([0]), [torch.tensor([1])], params, [tokens])
+        decode_greedy(model.renamed([0, 1]), [torch.tensor([1])] * 2, params, [TOKENS, tokens])
     assert model.calls == []

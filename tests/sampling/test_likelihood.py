@@ -88,6 +88,14 @@ def test_same_seed_same_estimate_whatever_the_batch() -> None:
     assert first != masked_log_likelihood(model, 0, PROMPT, [0, 1, 2], MASK, 20, 8)
 
 
+def test_the_standard_error_is_that_of_the_mean() -> None:
+    model = ExactConditionals(5)
+    one, two = (masked_log_likelihood(model, 0, PROMPT, [0, 1, 2], MASK, draws) for draws in (1, 2))
+    assert (one.standard_error, one.draws) == (0, 1)
+    assert two.standard_error == pytest.approx(abs(one.value - two.value))  # of two draws, either's distance from both
+    assert two.standard_error > 0.1
+
+
 def test_bad_input_raises() -> None:
     with pytest.raises(SettingError, match="draws=0"):
         masked_log_likelihood(ExactConditionals(0), 0, PROMPT, [1], MASK, draws=0)

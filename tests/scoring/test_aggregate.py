@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lladav_eval.errors import TaskError
-from lladav_eval.scoring.aggregate import Counts, count, interval, summarise
+from lladav_eval.scoring.aggregate import Counts, MetricSummary, count, interval, summarise
 
 
 def mean(items: list[float]) -> float:
@@ -52,6 +52,12 @@ def test_other_values_get_students_interval() -> None:
     half = 4.30265 * 0.1 / math.sqrt(3)  # the t distribution with two degrees of freedom
     assert (low, high) == pytest.approx((0.4 - half, 0.4 + half), abs=1e-4)
     assert interval([7.0]) == (0.0, 7.0, "whole range")
+
+
+def test_values_beyond_the_range_are_not_held_inside_it() -> None:
+    low, high, method = interval([0.5, 1.5, -0.5, 0.5])
+    half = 3.18245 * math.sqrt(2 / 3) / 2  # three degrees of freedom
+    assert (low, high, method) == (pytest.approx(0.5 - half, abs=1e-4), pytest.approx(0.5 + half, abs=1e-4), "student")
 
 
 def test_values_that_do_not_vary_are_no_certainty() -> None:
@@ -101,6 +107,38 @@ def test_an_aggregation_that_is_no_mean_has_no_interval() -> None:
     assert found.value == 0
 
 
+def with_shares(shares: list[float], scale: Any = "fraction", figure: float = 0.5, **more: Any) -> MetricSummary:
+    """Of items that have no value of their own."""
+    return summarise(
+        "m", ["?"] * len(shares), 0, scale, lambda items: figure, list, shares=lambda items: shares, **more
+    )
+
+
+def test_shares_give_a_figure_that_is_no_mean_its_interval() -> None:
+    shares = [1.0, 0.0, 1.0, 0.0]
+    low, high, _ = interval(shares)
+    assert with_shares(shares) == MetricSummary(50, 100 * low, 100 * high, "wilson", False)
+    assert with_shares(shares, clusters=["x", "x", "y", "y"]).method == "wilson, clustered"
+    assert with_shares(shares, figure=0.75) == MetricSummary(75, None, None, None, False), "shares of something else"
+    wide = [2.0, -0.4, 0.2, 0.2]  # a share may be larger than the figure can be
+    assert (with_shares(wide).low, with_shares(wide).high) == (0, 100)
+    low, high, _ = interval(wide)
+    assert with_shares(wide, "points") == MetricSummary(0.5, low, high, "student", False)
+
+
+def test_shares_are_those_of_failed_samples_too() -> None:
+    found = summarise(
+        "m", ["yes"], 1, "fraction", lambda items: items.count("yes") / len(items), lambda: ["no"],
+        shares=lambda items: [float(item == "yes") for item in items],
+    )  # fmt: skip
+    assert (found.value, found.low) == (50, 100 * interval([1.0, 0.0])[0])
+
+
+def test_a_figure_is_no_mean_of_samples_where_one_has_no_value() -> None:
+    assert not summary([1.0, {"no": 1}], how=lambda items: 1.0).is_mean
+    assert summary([1.0, {"score": 1}], how=lambda items: 1.0).is_mean
+
+
 def test_points_are_shown_as_they_are() -> None:
     assert summary([150.0, 50.0], scale="points").value == 100
     assert summary([150.0, 50.0], scale="points", how=sum).value == 200
@@ -111,6 +149,8 @@ def test_points_are_shown_as_they_are() -> None:
     [
         ([], mean, "no sample"),
         ([3.0], mean, r"3.0 is outside 0..1; .*scale: points"),
+        ([1.5, 0.0], mean, r"1.5 is outside 0..1"),
+        ([-0.5, 1.0], mean, r"-0.5 is outside 0..1"),
         ([1.0, 1.0], sum, "outside 0..1"),
         ([1.0], lambda items: "high", "gives 'high' instead of a number"),
         ([1.0], lambda items: math.nan, "gives nan"),
