@@ -91,6 +91,7 @@ def test_few_changed_samples_prove_nothing_by_the_bootstrap_either(changed: int)
     assert p == min(1.0, 2 * 0.5**changed)
     _, _, with_ties = bootstrap([-1.0] * changed + [0.0] * 20)
     assert with_ties >= 2 * 0.5**changed
+    assert bootstrap([-1.0, 1.0] * changed)[2] == 1.0
 
 
 @given(st.lists(st.tuples(st.sampled_from([0, 1]), st.sampled_from([0, 1])), min_size=1, max_size=40))
@@ -127,6 +128,14 @@ def test_wrong_input_is_refused() -> None:
 def test_the_smallest_effect_is_just_enough(n: int, alpha: float, tests: int) -> None:
     enough = [k for k in range(1, n + 1) if mcnemar_exact(0, k) <= alpha / tests]
     assert smallest_effect(n, alpha, tests) == (enough[0] / n if enough else None)
+
+
+def test_the_smallest_difference_is_on_0_to_100_and_of_mcnemars_test_alone() -> None:
+    values = [1.0] * 10
+    assert compare_pairs(values, values).smallest(0.05, 1) == 60
+    assert compare_pairs(values, values).smallest(0.05, 4) == 80
+    assert compare_pairs(values[:5], values[:5]).smallest(0.05, 1) is None
+    assert compare_pairs(values, values, "bootstrap").smallest(0.05, 1) is None
 
 
 def test_nothing_changed() -> None:
