@@ -154,7 +154,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in multipletests(list(p_values), method="holm")[1]]
 
 
-def smallest_effect(n: int, alpha: float = 0.05, tests: int = 1) -> float | None:
+def smallest_effect(n: int, alpha: float, tests: int) -> float | None:
     """The smallest change of accuracy, as a share of n, that McNemar's exact test could ever call real.
 
     That is k of n samples changing, all the same way, with 2 * 0.5 ** k <= alpha / tests. None where even all n

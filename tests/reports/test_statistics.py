@@ -151,3 +151,9 @@ def test_ratio_of_means_is_paired() -> None:
     assert low < 0.5 < high
     assert ratio_of_means(first, second[::-1]) == (ratio, low, high)
     assert ratio_of_means([2.0], [3.0]) == (1.5, 1.5, 1.5)
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.5])
+def test_the_interval_of_a_ratio_to_a_constant_is_that_of_the_mean(alpha: float) -> None:
+    values = [0.5, 2.0, 3.5] * 20
+    assert ratio_of_means([1.0] * 60, values, alpha)[1:] == pytest.approx(bootstrap(values, alpha)[:2])
