@@ -190,6 +190,13 @@ def test_failed_samples_count_and_are_noted(tmp_path: Path) -> None:
     assert {flip.status_after for flip in result.lost} == {"failed"}
 
 
+def test_changed_settings_are_noted_in_order(tmp_path: Path) -> None:
+    names = ["block_length", "cache", "gen_length", "seed", "steps", "suffix", "temperature", "threshold"]
+    before, after = (Sheet(GOOD, settings=dict.fromkeys(names[first:], first)) for first in (0, 1))
+    notes = [note for note in pair(tmp_path, {"a": before}, {"a": after}).notes if "became" in note]
+    assert notes == ["a: block_length 0 became None", *(f"a: {name} 0 became 1" for name in names[1:])]
+
+
 BASE = Sheet([1.0, 0.0, 1.0])
 DIFFERENT: list[tuple[dict[str, Sheet], dict[str, Sheet], dict[str, Any], str]] = [
     ({"a": BASE}, {"a": BASE}, {"protocol": "official"}, "the protocols differ: baseline strict, candidate official"),

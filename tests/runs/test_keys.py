@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -137,4 +138,36 @@ def test_the_code_version_follows_the_files_that_make_answers(tmp_path: Path, mo
     assert version_after("reports/table.py") == first
     second = version_after("sampling/loop.py")
     assert second != first
-    assert version_after("model.py") not in (first, second)
+    third = version_after("model.py")
+    assert third not in (first, second)
+    (package / "model.py").rename(package / "other.py")
+    assert keys.code_version.__wrapped__() != third
+
+
+def test_all_that_is_left_out_of_the_code_version_is_there() -> None:
+    """A misspelt name would make users compute their answers again after every change of that code."""
+    package = Path(keys.__file__).parents[1]
+    absent = {name for name in keys._OTHER_CODE if not (package / name).exists()}
+    assert absent <= {"tasks"}, "beside the package in a checkout"
+
+
+def test_the_order_in_which_a_disk_lists_files_changes_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "abc":
+        (tmp_path / f"{name}.jpg").write_bytes(name.encode())
+    request = Request("Q", video=VideoClip(tmp_path, fps=3))
+    found = set()
+    for reverse in (False, True):
+        with monkeypatch.context() as patched:
+            for method in ("iterdir", "rglob"):
+                listed = getattr(Path, method)
+                patched.setattr(Path, method, lambda *a, listed=listed, r=reverse: sorted(listed(*a), reverse=r))
+            found.add((sample_key("w", request, PARAMS), keys.code_version.__wrapped__()))
+    assert len(found) == 1
+
+
+def test_an_image_that_cant_be_decoded_is_told() -> None:
+    file = io.BytesIO()
+    Image.effect_noise((40, 40), 50).save(file, "PNG")
+    cut = Image.open(io.BytesIO(file.getvalue()[:500]))
+    with pytest.raises(MediaError, match=r"the image can't be decoded: .*truncated"):
+        sample_key("w", Request("What?", (cut,)), PARAMS)
