@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -169,13 +169,16 @@ def test_a_figure_that_no_test_knows_never_falls_unseen(tmp_path: Path) -> None:
     for name, value in (("before", 80.0), ("after", 40.0)):
         run = load_run(write_run(tmp_path / name, {"a": Sheet([1.0, 0.0] * 30)}))
         task = run.tasks["lladav_a"]
-        own = dataclasses.replace(task.metrics["accuracy"], value=value, low=None, high=None, is_mean=False)
-        runs.append(dataclasses.replace(run, tasks={"lladav_a": dataclasses.replace(task, metrics={"accuracy": own})}))
+        own = replace(task.metrics["accuracy"], value=value, low=None, high=None, is_mean=False)
+        runs.append(replace(run, tasks={"lladav_a": replace(task, metrics={"accuracy": own})}))
     fell = regress(*runs)
     assert (fell.verdict, fell.rows[0].reason[:38]) == ("can't tell", "accuracy fell by 40.0 points of 100, a")
     assert regress(*runs, Settings(fail_on_unclear=True)).exit_code == 1
     assert regress(*runs[::-1]).verdict == "same"
     assert regress(*runs, Settings(tolerance=40)).verdict == "same"
+    points = [replace(run, tasks={n: replace(task, scale="points") for n, task in run.tasks.items()}) for run in runs]
+    # Points are taken as per cent of the larger figure.
+    assert regress(*points).rows[0].reason.startswith("accuracy fell by 50.0 points of 100, a")
 
 
 def test_mcnemar_is_refused_where_samples_that_go_together_differ(tmp_path: Path) -> None:

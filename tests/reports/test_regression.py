@@ -205,6 +205,10 @@ DIFFERENT: list[tuple[dict[str, Sheet], dict[str, Sheet], dict[str, Any], str]] 
     ({"a": BASE}, {"a": replace(BASE, version="2.0")}, {}, "the task version differs: baseline 1.0, candidate 2.0"),
     ({"a": replace(BASE, data_revision="r1")}, {"a": replace(BASE, data_revision="r2")}, {}, "the data differ"),
     ({"a": BASE}, {"a": Sheet([1.0, 0.0])}, {}, "1 samples only in the baseline (doc_id 2)"),
+    (
+        {"a": Sheet([1.0] * 9)}, {"a": Sheet([1.0] * 3)}, {},
+        "6 samples only in the baseline (doc_id 3, 4, 5, 6, 7, ...)",
+    ),
     ({"a": BASE}, {"a": replace(BASE, doc_ids=[0, 1, 7])}, {}, "1 samples only in the candidate (doc_id 7)"),
     ({"a": BASE}, {"a": replace(BASE, targets={1: "C"})}, {}, "the target of 1 samples differs (doc_id 1)"),
     ({"a": BASE}, {"a": replace(BASE, prompts={2: "other"})}, {}, "the prompt of 1 samples differs (doc_id 2)"),
