@@ -343,6 +343,9 @@ def test_the_command(
     content = json.loads(out.splitlines()[-1])
     assert (content["verdict"], content["exit_code"], len(content["lost"])) == ("worse", 1, 11)
     assert content["candidate"]["date"]
+    assert (content["candidate"]["n"], content["candidate"]["failed"], content["candidate"]["dirty"]) == (200, 0, False)
+    named = {"run", "model", "kind", "protocol", "approximate", "commit", "dirty", "date", "n", "failed"}
+    assert content["baseline"].keys() == named, "what must stand beside every number"
     assert SCHEMA.validate(etree.parse(tmp_path / "r" / "j.xml"))
     assert summary.read_text() == "before\n" + (tmp_path / "r" / "m.md").read_text()
     monkeypatch.delenv("GITHUB_STEP_SUMMARY")

@@ -45,6 +45,7 @@ OPTIONS = {"A": "red", "B": "dark blue", "C": "a cat", "D": "7"}
         ("17", None),
         ("AB", None),
         ("Bread", None),
+        ("(B) is wrong. The answer is unclear.", None),
     ],
 )
 def test_extract_choice(text: str, letter: str | None) -> None:
