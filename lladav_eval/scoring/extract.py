@@ -121,7 +121,6 @@ def stated_answer(text: str) -> str | None:
         # Emphasis that begins before the answer ends in or behind it. A lone * or _ may also be part of a formula.
         if (before if mark in ("**", "__", "`") else near).count(mark) % 2:
             line = line.replace(mark, "", 1)
-        before, near = before.replace(mark, ""), near.replace(mark, "")
     return clean(line)
 
 

@@ -42,7 +42,5 @@ def relaxed_match(text: str, target: str, tolerance: float = TOLERANCE) -> bool:
         return False
     predicted, expected = to_number(answer), to_number(target)
     if predicted is not None and expected is not None:
-        if expected == 0:
-            return predicted == 0
         return abs(predicted - expected) <= tolerance * abs(expected) * (1 + 1e-9)
     return answer.casefold() == clean(target).casefold()
