@@ -46,6 +46,14 @@ def test_block_length_and_steps_follow_gen_length() -> None:
     assert (params.block_length, params.steps) == (8, 8)
 
 
+def test_other_names_mean_the_same() -> None:
+    """Those of the authors' script and of lmms-eval."""
+    ours = {"steps": 4, "cfg_scale": 0.5, "stop": ["x"], "suffix": "y", "num_frames": 8}
+    theirs = {"gen_steps": 4, "cfg": 0.5, "stopping_criteria": ["x"], "generation_suffix": "y", "max_frames_num": 8}
+    assert translate({"gen_length": 8, **ours}) == translate({"gen_length": 8, **theirs})
+    assert translate({"gen_length": 8, **ours}).num_frames == 8
+
+
 def test_overrides_replace_the_tasks_setting_whatever_its_name() -> None:
     overrides = parse_overrides(["steps=4", "cfg_scale=2", 'stop=["a", "b"]', "think_mode=think", "suffix=5"])
     settings = translate(AUTHORS_CHARTQA, overrides)
