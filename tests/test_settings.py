@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from lladav_eval.errors import MediaError, SettingError
-from lladav_eval.records import SamplingParams
+from lladav_eval.records import SamplingParams, VideoClip
 from lladav_eval.settings import TABLE, parse_overrides, request_from, translate
 
 AUTHORS_CHARTQA = {
@@ -72,6 +72,8 @@ def test_overrides_replace_the_tasks_setting_whatever_its_name() -> None:
         ({"gen_length": 4.0}, "must be a whole number"),
         ({"gen_length": True}, "must be a whole number"),
         ({"gen_length": 4, "temperature": "warm"}, "must be a number"),
+        ({"gen_length": 4, "temperature": True}, "must be a number"),
+        ({"gen_length": 4, "temperature": [1]}, "must be a number"),
         ({"gen_length": 4, "temperature": -1}, "temperature=-1.0: must be a number"),
         ({"gen_length": 4, "stop": [1]}, "must be text, or a JSON list"),
         ({"gen_length": 4, "remasking": "best"}, "must be low_confidence or random"),
@@ -80,6 +82,11 @@ def test_overrides_replace_the_tasks_setting_whatever_its_name() -> None:
         ({"gen_length": 4, "num_frames": 0}, "num_frames=0: must be at least 1"),
         ({"gen_length": 4, "do_sample": True}, "do_sample=True has no meaning"),
         ({"gen_length": 4, "num_beams": 3}, "num_beams=3 has no meaning"),
+        ({"gen_length": 4, "top_p": 0.5}, "top_p=0.5 has no meaning"),
+        ({"gen_length": 4, "top_k": 2}, "top_k=2 has no meaning"),
+        ({"gen_length": 4, "num_return_sequences": 2}, "num_return_sequences=2 has no meaning"),
+        ({"gen_length": 4, "repetition_penalty": 1.5}, "repetition_penalty=1.5 has no meaning"),
+        ({"gen_length": 4, "image_aspect_ratio": "pad"}, "image_aspect_ratio='pad' has no meaning"),
         ({"max_new_tokens": 16}, r"names no gen_length: .*--gen gen_length=32"),
         ({}, "names no gen_length"),
     ],
@@ -89,8 +96,26 @@ def test_what_cant_be_read_raises_and_names_the_setting(kwargs: dict[str, object
         translate(kwargs)
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"do_sample": False, "num_beams": 1, "top_p": 1.0, "top_k": 1, "num_return_sequences": 1},
+        {"do_sample": None, "num_beams": None, "top_p": 0, "top_k": -1, "repetition_penalty": 1.0},
+        {"max_new_tokens": 16, "top_p": None, "top_k": None, "image_aspect_ratio": "original"},
+    ],
+)
+def test_what_asks_for_nothing_changes_nothing(asked: dict[str, object]) -> None:
+    assert translate({"gen_length": 4, **asked}) == translate({"gen_length": 4})
+
+
+@pytest.mark.parametrize("text", ["steps", "=4"])
+def test_an_override_without_name_or_value_is_told_how_to_write_it(text: str) -> None:
+    with pytest.raises(SettingError, match="write KEY=VALUE, for example --gen steps=16"):
+        parse_overrides([text])
+
+
 DEEP = "[" * 100_000
-WRONG = ["steps", "=4", "stepz=4", "steps=many", "stop=[1]", "gen_length=1e3", f"stop={DEEP}", f"cache=dllm:{DEEP}"]
+WRONG = ["stepz=4", "steps=many", "stop=[1]", "gen_length=1e3", f"stop={DEEP}", f"cache=dllm:{DEEP}"]
 
 
 @pytest.mark.parametrize("text", WRONG, ids=lambda text: text[:20])
@@ -120,6 +145,8 @@ def test_media_become_images_or_one_video(tmp_path: Path) -> None:
     assert (request.mode, request.num_frames, request.video) == ("think", 4, None)
     assert request_from("Q", [str(tmp_path / "v.mp4")], settings).video == str(tmp_path / "v.mp4")
     assert request_from("Q", [[image, image]], settings).video == (image, image)
+    clip = VideoClip(tmp_path / "v.mp4", 1.0, 2.0)
+    assert request_from("Q", [clip], settings).video == clip
     assert request_from("Q", None, None).images == ()
     assert request_from("Q", image, settings).images == (image,)
     assert request_from("Q", str(tmp_path / "v.mp4"), settings).video == str(tmp_path / "v.mp4")
@@ -136,6 +163,8 @@ def test_media_become_images_or_one_video(tmp_path: Path) -> None:
         ("gone.mp4", "the video gone.mp4 is missing"),
         (b"x", "gave bytes"),
         (3, "gave int"),
+        ([[]], "gave list"),
+        ([VideoClip("gone.mp4")], "the video gone.mp4 is missing"),
         ([[Image.new("L", (1, 1))]] * 2, "2 videos and 0 images"),
         ([Image.new("L", (1, 1)), [Image.new("L", (1, 1))]], "1 videos and 1 images"),
     ],
