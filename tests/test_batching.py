@@ -49,6 +49,35 @@ def test_memory_halves_and_keeps_the_order(error: Exception) -> None:
     assert sizes == [5, 2, 3, 1, 2, 1, 1]
 
 
+@pytest.mark.parametrize(("device", "times"), [("cuda", 2), ("cpu", 0), ("meta", 0)])
+def test_a_gpu_gets_its_cached_memory_back_before_the_halves(
+    monkeypatch: pytest.MonkeyPatch, device: str, times: int
+) -> None:
+    told: list[int] = []
+    freed: list[int] = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: freed.append(len(told)))
+
+    def run(batch: Sequence[int]) -> list[Generation]:
+        told.append(len(batch))
+        if len(batch) > 1:
+            raise MemoryError
+        return echo(batch)
+
+    answer_in_halves(range(3), run, torch.device(device))
+    assert freed == [1, 3][:times]  # after three samples, and after the two of them that didn't fit either
+
+
+def test_the_peak_of_a_gpu_is_what_torch_allocated_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    began: list[str] = []
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: began.append(str(device)))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 7 * len(began))
+    for device in ("cuda:1", "meta"):
+        watch_memory(torch.device(device))
+    assert began == ["cuda:1"]
+    assert peak_memory(torch.device("cuda:1")) == 7
+    assert peak_memory(torch.device("meta")) is None
+
+
 def test_a_refused_sample_fails_with_its_reason_alone() -> None:
     def run(batch: Sequence[int]) -> list[Generation]:
         if 1 in batch:
