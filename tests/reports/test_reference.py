@@ -115,6 +115,19 @@ def test_a_row_that_breaks_the_rules_is_named(tmp_path: Path, line: str, expecte
         load_references(tmp_path)
 
 
+@pytest.mark.parametrize(("scale", "highest"), [("percent", 100), ("points", 2800), ("of_1000", 1000)])
+def test_a_value_lies_between_0_and_the_most_there_can_be(tmp_path: Path, scale: str, highest: int) -> None:
+    def read(value: int) -> list[float | None]:
+        line = GOOD.replace("48.6", str(value)).replace("percent", scale)
+        (tmp_path / "scores.csv").write_text(f"{','.join(COLUMNS)}\n{line}\n")
+        return [item.value for item in load_references(tmp_path)]
+
+    assert (read(0), read(highest)) == ([0], [highest])
+    for value in (-1, highest + 1):
+        with pytest.raises(UsageError, match=f"expected a number from 0 to {highest}"):
+            read(value)
+
+
 def test_other_columns_are_refused(tmp_path: Path) -> None:
     (tmp_path / "scores.csv").write_text("model,value\nx,1\n")
     with pytest.raises(UsageError, match=r"scores.csv: the columns must be model, kind"):
