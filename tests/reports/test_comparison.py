@@ -49,7 +49,7 @@ def test_quality_and_cost(tmp_path: Path) -> None:
     first, second = result.entries
     assert (first.score, first.forward_passes, first.seconds, first.tokens_per_second) == (60, 8, 0.5, None)
     assert (second.score, second.forward_passes, second.seconds) == (80, 3, 0.25)
-    assert first.low == pytest.approx(31.27, abs=0.01)  # Wilson, 6 of 10
+    assert (first.low, first.high) == pytest.approx((31.27, 83.18), abs=0.01)  # Wilson, 6 of 10
     (pair,) = result.pairs
     assert (pair.paired.wins, pair.paired.losses, pair.paired.ties) == (3, 1, 6)
     assert pair.difference == pytest.approx(20)
@@ -92,6 +92,19 @@ def test_failed_samples_cost_nothing_and_distort_no_mean(tmp_path: Path) -> None
     assert (entry.n, entry.failed, entry.cost.answered) == (10, 1, 9)
     assert (entry.forward_passes, entry.seconds, entry.cost.mean("flops")) == (8, 0.5, 2.5e9)
     assert result.ratios[0].forward_passes == 1
+
+
+def test_a_cost_known_of_some_samples_or_zero_has_no_ratio(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "some", {"a": replace(FIRST, cost={**COST, "prefill_seconds": 0.0})}, model="other")
+    samples = path / "samples.jsonl"
+    rows = [json.loads(line) for line in samples.read_text().splitlines()]
+    rows[9]["cost"]["flops"] = None
+    samples.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (whole,) = runs(tmp_path, {"a": replace(FIRST, cost=COST)})
+    (nothing,) = runs(tmp_path / "zero", {"a": replace(FIRST, cost={**COST, "flops": 0.0})})
+    some = load_run(path)
+    for pair, flops in (((whole, whole), 1), ((whole, some), None), ((some, whole), None), ((nothing, whole), None)):
+        assert compare_runs(pair).ratios[0].flops == flops
 
 
 def test_models_that_dont_tell_get_dashes_and_no_ratio(tmp_path: Path) -> None:
@@ -189,6 +202,10 @@ def test_what_is_refused(tmp_path: Path) -> None:
         other = load_run(write_run(tmp_path / f"o{number}", sheets, protocol=protocol))
         with pytest.raises(UsageError, match=expected):
             compare_runs([one, other])
+    pinned = [runs(tmp_path / name, {"a": replace(FIRST, data_revision=name)})[0] for name in ("r1", "r2")]
+    with pytest.raises(UsageError, match=r"a: the data differ: .* has r1, .* r2"):
+        compare_runs(pinned)
+    assert compare_runs([one, pinned[1]]).pairs, "what recorded no revision is compared"
     with pytest.raises(UsageError, match="has no metric 'f1'; choose one of accuracy"):
         compare_runs([one, one], metric="f1")
 
