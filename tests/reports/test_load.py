@@ -182,3 +182,20 @@ def test_a_directory_that_the_run_loop_wrote(tmp_path: Path, monkeypatch: pytest
     data = load_run(tmp_path / "run")
     assert (data.model, len(data.samples), data.tasks["lladav_toy_a"].failed) == ("toy", 6, 1)
     assert data.samples["lladav_toy_a", 2].error == "the logits are not finite"
+
+
+def test_runs_that_did_not_record_whether_a_figure_is_a_mean(run: Path) -> None:
+    """They gave an interval to means alone."""
+    place = ("tasks", "lladav_a", "metrics", "accuracy")
+    edit(run / "results.json", drop(*place, "is_mean"))
+    assert load_run(run).tasks["lladav_a"].metrics["accuracy"].is_mean
+    for end in ("low", "high"):
+        edit(run / "results.json", put(None, *place, end))
+    assert not load_run(run).tasks["lladav_a"].metrics["accuracy"].is_mean
+
+
+def test_a_task_without_samples_is_refused(run: Path) -> None:
+    for count in ("n", "scored", "failed"):
+        edit(run / "results.json", put(0, "tasks", "lladav_a", count))
+    with pytest.raises(UsageError, match=r"results\.json.*\bn\b.*at least 1"):
+        load_run(run)
