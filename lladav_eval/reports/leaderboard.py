@@ -150,7 +150,7 @@ def _run_entries(run: RunData, known: set[str]) -> list[Entry]:
             headline = protocol if protocol in task.metrics else task.headline
             if headline in OUR_PROTOCOLS and headline != protocol:
                 continue
-            if both and headline != protocol and run.protocol != protocol:
+            if headline != protocol and run.protocol != protocol:
                 continue
             entry.cells |= _task_cells(task, headline, known)
         entry.cells |= _group_cells(entry.cells)

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,8 @@ def entry(board: Leaderboard, **wanted: object) -> Entry:
 
 @pytest.fixture
 def board(tmp_path: Path) -> Leaderboard:
-    sheets = {"mmmu": Sheet(VALUES), "own_task": Sheet(VALUES, statuses={99: "failed"})}
+    other = {"exact": VALUES}  # of which nobody published a number
+    sheets = {"mmmu": Sheet(VALUES, more_metrics=other), "own_task": Sheet(VALUES, statuses={99: "failed"})}
     return build([load_run(write_run(tmp_path / "mine", sheets, model="my model"))], load_references())
 
 
@@ -51,6 +53,7 @@ def test_a_run_stands_beside_the_paper(board: Leaderboard) -> None:
     assert cell.low < 60 < (cell.high or 0)
     assert (mine.protocol, mine.commit, mine.ours) == ("strict", "0123456789", True)
     assert mine.cells["own_task"].delta is None
+    assert set(mine.cells) == {"mmmu", "own_task"}
     kinds = [item.kind for item in board.entries]
     assert kinds == sorted(kinds, key=["autoregressive", "diffusion", "hybrid"].index)
     diffusion = [item.model for item in board.entries if item.kind == "diffusion"]
@@ -295,6 +298,9 @@ def test_a_benchmark_of_several_tasks_has_one_number(tmp_path: Path) -> None:
     cell = official(tmp_path, sheets).cells["mathverse"]
     assert (cell.value, cell.n, cell.note) == (50.0, 12, "mean of 3 tasks")
     assert cell.delta == pytest.approx(50 - 28.5)
+    part = {name: replace(sheet, rows=5 if name.endswith("only") else None) for name, sheet in sheets.items()}
+    cell = official(tmp_path / "part", part).cells["mathverse"]
+    assert (cell.n, cell.rows, cell.partial, cell.best, cell.delta) == (12, 13, True, False, None)
     del sheets["mathverse_vision_only"]
     assert "mathverse" not in official(tmp_path / "two", sheets).cells
 
