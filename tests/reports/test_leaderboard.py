@@ -282,11 +282,14 @@ def test_other_figures_find_their_columns(tmp_path: Path) -> None:
             [9.0], metric="official", scale="points", figures={"official": {"perception": 7.0, "cognition": 2.0}}
         ),
         "docvqa": Sheet([1.0] * 4, metric="official", figures={"official": {"anls": 100.0, "anls_authors": 90.0}}),
+        "infovqa": Sheet([1.0] * 4, metric="official", figures={"official": {"anls": 100.0, "anls_authors": 80.0}}),
     }
     cells = official(tmp_path, sheets).cells
     assert {name: cell.value for name, cell in cells.items()} == {
         "pope f1": 100.0, "pope": 75.0, "mme": 9.0, "mme perception": 7.0, "mme cognition": 2.0, "docvqa": 100.0,
+        "infovqa": 100.0,
     }  # fmt: skip
+    assert cells["infovqa"].delta == pytest.approx(80.0 - 66.3)
     assert cells["docvqa"].delta == pytest.approx(90.0 - 83.9)
     assert cells["docvqa"].note == "to paper by anls_authors, 90.0"
 
