@@ -54,6 +54,13 @@ def test_a_failed_write_leaves_the_old_content(tmp_path: Path) -> None:
     assert read_json(directory.results) == {"a": 1}
 
 
+def test_a_directory_is_made_with_those_above_it_and_may_be_there(tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path / "results" / "runs" / "mine")
+    for _ in range(2):
+        directory.create()
+    assert list(directory.path.iterdir()) == [], "nothing of the trial is left"
+
+
 def test_a_directory_that_cant_be_made_or_written_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match=r"can't be written \(Not a directory\): choose another one with --out"):
