@@ -7,7 +7,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lladav_eval.reports.statistics import (
@@ -49,6 +49,7 @@ def holm_by_hand(values: list[float]) -> list[float]:
     return corrected
 
 
+@settings(max_examples=15)  # the library collects garbage at every call, which takes a fifth of a second
 @given(st.lists(st.floats(0, 1), max_size=12))
 def test_holm(values: list[float]) -> None:
     assert holm(values) == pytest.approx(holm_by_hand(values))
