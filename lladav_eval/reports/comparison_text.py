@@ -10,6 +10,7 @@ from lladav_eval.reports.cost import COST, EXPLAINED, cost_cells, figure
 from lladav_eval.reports.escape import escape_markdown, printable
 from lladav_eval.reports.output import print_table
 from lladav_eval.reports.regression_text import TOGETHER, run_line
+from lladav_eval.reports.statistics import METHODS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -111,11 +112,10 @@ def _can_show(pair: Pair) -> str:
 
 def method_line(comparison: Comparison) -> str:
     """How the figures were made."""
-    tests = {"mcnemar": "McNemar's exact test", "bootstrap": "paired bootstrap"}
-    used = " and ".join(tests[test] for test in sorted({pair.paired.test for pair in comparison.pairs}))
+    used = " and ".join(METHODS[test] for test in sorted({pair.paired.test for pair in comparison.pairs}))
     return (
         f"On the samples that all runs have, against {comparison.labels[0]}: {used}, p corrected by Holm over "
-        f"{len(comparison.pairs)} tests, {100 * (1 - comparison.alpha):g} % bootstrap intervals of the difference; "
+        f"{len(comparison.pairs)} tests, {100 * (1 - comparison.alpha):g} % intervals of the difference; "
         "'n can show' is the smallest difference that McNemar's test of so many samples could ever show."
         + (f" {TOGETHER}" if any(pair.paired.n < pair.n for pair in comparison.pairs) else "")
     )

@@ -9,6 +9,7 @@ from lladav_eval.reports.escape import escape_markdown, markdown_code, printable
 from lladav_eval.reports.load import RunData
 from lladav_eval.reports.output import print_table
 from lladav_eval.reports.regression import Flip, Regression, Row, fails
+from lladav_eval.reports.statistics import METHODS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,14 +40,13 @@ def run_line(run: RunData) -> str:
 
 def method_line(regression: Regression) -> str:
     """How the figures were made."""
-    tests = {"mcnemar": "McNemar's exact test", "bootstrap": "paired bootstrap"}
     used = sorted({row.test for row in regression.rows})
     settings = regression.settings
-    names = " and ".join(tests[test] for test in used)
+    names = " and ".join(METHODS[test] for test in used)
     return (
         f"Paired on samples; {names}, p corrected by Holm, level {settings.alpha:g}, "
         f"tolerance {settings.tolerance:g} points; differences on 0-100 with {100 * (1 - settings.alpha):g} % "
-        "bootstrap intervals." + (f" {TOGETHER}" if any(row.observations < row.n for row in regression.rows) else "")
+        "intervals." + (f" {TOGETHER}" if any(row.observations < row.n for row in regression.rows) else "")
     )
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import random
+from statistics import NormalDist
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import minimize_scalar
+from scipy.special import xlogy
 
 from lladav_eval.reports.statistics import (
     bootstrap,
@@ -17,6 +20,7 @@ from lladav_eval.reports.statistics import (
     is_binary,
     mcnemar_exact,
     ratio_of_means,
+    score_interval,
     smallest_effect,
 )
 
@@ -140,8 +144,54 @@ def test_the_smallest_difference_is_on_0_to_100_and_of_mcnemars_test_alone() -> 
 
 
 def test_nothing_changed() -> None:
-    result = compare_pairs([1, 0, 1], [1, 0, 1])
-    assert (result.p, result.low, result.high, result.ties) == (1.0, 0.0, 0.0, 3)
+    """That says little of three samples, and more of three thousand."""
+    z = 1.959964
+    for n in (3, 10, 3000):
+        result = compare_pairs([1] * n, [1] * n)
+        assert (result.p, result.ties) == (1.0, n)
+        assert (-result.low, result.high) == pytest.approx([z**2 / (n + z**2)] * 2)
+    result = compare_pairs([0.5, 0.25], [0.5, 0.25])
+    assert (result.p, result.low, result.high) == (1.0, 0.0, 0.0)
+
+
+def likeliest_score(delta: float, wins: int, losses: int, n: int) -> float:
+    """The score of a difference, with the other parameter found by search instead of by formula."""
+    ties = n - wins - losses
+
+    def unlikely(lost: float) -> float:
+        shares = (lost + delta, lost, 1 - 2 * lost - delta)
+        return -sum(xlogy(count, share) for count, share in zip((wins, losses, ties), shares, strict=True))
+
+    bounds = (max(0.0, -delta), (1 - delta) / 2)
+    lost = minimize_scalar(unlikely, bounds=bounds, method="bounded", options={"xatol": 1e-12}).x
+    return (wins - losses - n * delta) / math.sqrt(n * (2 * lost + delta - delta**2))
+
+
+@pytest.mark.parametrize(
+    ("wins", "losses", "n"), [(4, 0, 30), (12, 2, 50), (1, 1, 10), (0, 7, 8), (45, 4, 250), (3, 3, 6)]
+)
+@pytest.mark.parametrize("alpha", [0.05, 0.01])
+def test_the_score_interval_ends_where_the_score_test_rejects(wins: int, losses: int, n: int, alpha: float) -> None:
+    low, high = score_interval(wins, losses, n, alpha)
+    assert -1 < low < (wins - losses) / n < high < 1
+    limit = NormalDist().inv_cdf(1 - alpha / 2)
+    assert likeliest_score(low, wins, losses, n) == pytest.approx(limit, abs=1e-3)
+    assert likeliest_score(high, wins, losses, n) == pytest.approx(-limit, abs=1e-3)
+    assert score_interval(losses, wins, n, alpha) == pytest.approx((-high, -low))
+
+
+def test_the_score_interval_reaches_the_ends_of_the_range() -> None:
+    assert score_interval(5, 0, 5)[1] == 1
+    assert score_interval(0, 5, 5)[0] == -1
+    assert 0 < score_interval(5, 0, 5)[0] < 0.6
+
+
+@given(st.integers(0, 12), st.integers(0, 12), st.integers(1, 200))
+def test_an_interval_without_0_is_one_that_the_exact_test_confirms(wins: int, losses: int, ties: int) -> None:
+    first = [0] * wins + [1] * losses + [1] * ties
+    second = [1] * wins + [0] * losses + [1] * ties
+    result = compare_pairs(first, second)
+    assert result.low <= 0 <= result.high or result.p <= 0.05
 
 
 def test_ratio_of_means_is_paired() -> None:
