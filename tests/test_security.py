@@ -30,7 +30,8 @@ from tiny_checkpoint import write_checkpoint
 from tiny_hf import write_hf
 
 from lladav_eval.adapters.autoregressive import load_hf
-from lladav_eval.adapters.chat_client import ChatClient, Endpoint, NoUsableReply, Patience
+from lladav_eval.adapters.chat_client import ChatClient, Endpoint, Patience
+from lladav_eval.adapters.chat_reply import NoUsableReply
 from lladav_eval.adapters.models import resolve_model
 from lladav_eval.cli.main import invoke
 from lladav_eval.errors import CheckpointError, MediaError, TaskError, UsageError

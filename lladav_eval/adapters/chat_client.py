@@ -5,8 +5,6 @@ Keys come from the environment alone. They are never written, logged or shown, a
 
 from __future__ import annotations
 
-import contextlib
-import email.utils
 import json
 import os
 import random
@@ -19,7 +17,17 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from lladav_eval.errors import EnvironmentError_, SampleError, UsageError, one_line
+from lladav_eval.adapters.chat_reply import (
+    ChatReply,
+    NoUsableReply,
+    Passing,
+    PastDeadline,
+    RequestRejected,
+    Stopped,
+    read_reply,
+    retry_after,
+)
+from lladav_eval.errors import EnvironmentError_, UsageError, one_line
 
 MOST_BYTES = 64 << 20
 """Longest reply that is read into memory."""
@@ -79,43 +87,6 @@ class Patience:
         """
         base = asked if asked is not None else self.first_wait * 2**attempt
         return min(base, self.longest_wait) * (1 + share / 4)
-
-
-@dataclass(frozen=True)
-class ChatReply:
-    """What came back."""
-
-    text: str | None
-    """None where the endpoint filtered the answer, or a reasoning model spent its tokens before answering."""
-    served_model: str
-    """The model as the endpoint calls it, often with a date."""
-    finish_reason: str | None
-    prompt_tokens: int | None
-    output_tokens: int | None
-    seconds: float
-    """From sending the request that succeeded to the end of its reply."""
-    attempts: int
-
-
-class RequestRejected(SampleError):
-    """The endpoint understands the request and refuses it: asking again won't help, another question may work."""
-
-    def __init__(self, message: str, words: str = "") -> None:
-        super().__init__(message)
-        self.words = words
-        """All that the endpoint said."""
-
-
-class NoUsableReply(SampleError):
-    """Every attempt ended in a server error, a timeout or something that is no chat completion."""
-
-
-class PastDeadline(SampleError):
-    """No reply came before the caller's deadline; the message is what the last attempt met, if anything."""
-
-
-class Stopped(Exception):
-    """Waiting was broken off by the caller's ``stop``."""
 
 
 class ChatClient:
@@ -203,9 +174,9 @@ class ChatClient:
             try:
                 reply = self._once({"model": self.endpoint.model, **body}, made, deadline)
                 if reply.text is None and needs_text:
-                    raise _Passing("a reply without text")
+                    raise Passing("a reply without text")
                 return reply
-            except _Passing as error:
+            except Passing as error:
                 reason, pause, unreachable = str(error), error.pause, error.unreachable
             except PastDeadline:  # what the attempts before it met says more
                 raise PastDeadline(reason) from None
@@ -237,14 +208,14 @@ class ChatClient:
         try:
             response = self._post(client, url, body, deadline)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise _Passing(self._redact(one_line(error)), unreachable=True) from None
+            raise Passing(self._redact(one_line(error)), unreachable=True) from None
         except httpx.HTTPError as error:  # timeouts, cut connections, broken encodings
-            raise _Passing(f"{type(error).__name__}: {self._redact(one_line(error))}") from None
+            raise Passing(f"{type(error).__name__}: {self._redact(one_line(error))}") from None
         status = response.status_code
         if status in _RETRIED:
-            raise _Passing(f"status {status}", _retry_after(response), unreachable=status == 429)
+            raise Passing(f"status {status}", retry_after(response), unreachable=status == 429)
         self._refuse(response)
-        return _reply(response, self.endpoint.model, time.perf_counter() - started, attempt)
+        return read_reply(response, self.endpoint.model, time.perf_counter() - started, attempt)
 
     def _post(self, client: httpx.Client, url: str, body: dict[str, Any], deadline: float | None) -> httpx.Response:
         """The whole response, read piece by piece: httpx's own timeout begins anew with every piece.
@@ -265,7 +236,7 @@ class ChatClient:
                         raise NoUsableReply(f"{self.who} sent more than {MOST_BYTES:,} bytes")
                     self._left(deadline)
                     if time.perf_counter() > end:
-                        raise _Passing(f"no whole reply in {self.patience.timeout:g} s")
+                        raise Passing(f"no whole reply in {self.patience.timeout:g} s")
         except httpx.TimeoutException:
             self._left(deadline)
             raise
@@ -317,15 +288,6 @@ class ChatClient:
         return text
 
 
-class _Passing(Exception):
-    """A failure that may pass."""
-
-    def __init__(self, reason: str, pause: float | None = None, unreachable: bool = False) -> None:
-        super().__init__(reason)
-        self.pause = pause
-        self.unreachable = unreachable
-
-
 def _worded(body: dict[str, Any], unwanted: frozenset[str]) -> dict[str, Any]:
     """The request as an endpoint wants it that refuses these fields."""
     worded = dict(body)
@@ -334,41 +296,3 @@ def _worded(body: dict[str, Any], unwanted: frozenset[str]) -> dict[str, Any]:
     if "temperature" in unwanted and not body.get("temperature"):
         worded.pop("temperature", None)
     return worded
-
-
-def _reply(response: httpx.Response, asked: str, seconds: float, attempt: int) -> ChatReply:
-    try:
-        value = response.json()
-        choice = value["choices"][0]
-        text = choice["message"]["content"]
-    except (ValueError, KeyError, IndexError, TypeError, RecursionError):
-        raise _Passing("a reply that is not a chat completion") from None
-    if text is not None and not isinstance(text, str):
-        raise _Passing("a reply that is not a chat completion")
-    usage = value.get("usage")
-    usage = usage if isinstance(usage, dict) else {}
-    served, reason = value.get("model"), choice.get("finish_reason")
-    return ChatReply(
-        text=text,
-        served_model=served if isinstance(served, str) else asked,
-        finish_reason=reason if isinstance(reason, str) else None,
-        prompt_tokens=_count(usage.get("prompt_tokens")),
-        output_tokens=_count(usage.get("completion_tokens")),
-        seconds=seconds,
-        attempts=attempt,
-    )
-
-
-def _count(value: Any) -> int | None:
-    """A number of tokens; None for what can't be one."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**12 else None
-
-
-def _retry_after(response: httpx.Response) -> float | None:
-    """Seconds that the server asks to wait, from a number or a date."""
-    value = response.headers.get("retry-after", "")
-    with contextlib.suppress(ValueError):
-        return max(0.0, float(value)) if float(value) < float("inf") else None
-    with contextlib.suppress(ValueError, TypeError):
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    return None

@@ -15,7 +15,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from itertools import chain, islice
 from typing import Any
 
-from lladav_eval.adapters.chat_client import ChatClient, ChatReply, Endpoint, PastDeadline, Patience, Stopped
+from lladav_eval.adapters.chat_client import ChatClient, Endpoint, Patience
+from lladav_eval.adapters.chat_reply import ChatReply, PastDeadline, Stopped
 from lladav_eval.adapters.parts import content_of, media_of
 from lladav_eval.background import Background
 from lladav_eval.errors import SampleError, SettingError, past_time

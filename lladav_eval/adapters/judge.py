@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lladav_eval.adapters.chat_client import ChatClient, Endpoint, NoUsableReply, Patience, RequestRejected, Stopped
+from lladav_eval.adapters.chat_client import ChatClient, Endpoint, Patience
+from lladav_eval.adapters.chat_reply import NoUsableReply, RequestRejected, Stopped
 from lladav_eval.background import Background
 from lladav_eval.errors import EnvironmentError_, UsageError
 

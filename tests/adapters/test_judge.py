@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from lladav_eval.adapters.chat_client import RequestRejected
+from lladav_eval.adapters.chat_reply import RequestRejected
 from lladav_eval.adapters.judge import Endpoint, Judge, Patience
 from lladav_eval.errors import EnvironmentError_, EvalError, UsageError
 

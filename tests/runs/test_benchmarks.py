@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from lladav_eval.adapters.chat_client import RequestRejected
+from lladav_eval.adapters.chat_reply import RequestRejected
 from lladav_eval.cli.main import invoke
 from lladav_eval.errors import EnvironmentError_, SettingError, TaskError
 from lladav_eval.records import Generation, Question, RunSpec
