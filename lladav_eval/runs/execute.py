@@ -32,9 +32,10 @@ from lladav_eval.runs import manifest
 from lladav_eval.runs.checks import check_plan
 from lladav_eval.runs.journal import Journal, Record
 from lladav_eval.runs.questions import Plan, build, plan_task
+from lladav_eval.runs.results import TaskResults
 from lladav_eval.runs.store import RunDirectory, read_json
 from lladav_eval.runs.tasks import load_tasks
-from lladav_eval.runs.verdicts import Ask, TaskVerdicts
+from lladav_eval.runs.verdicts import Ask
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -256,8 +257,8 @@ class _Run:
     def _score(self, journal: Journal) -> dict[str, Any]:
         """Score every sample from the journal's text; write samples.jsonl and results.json."""
         diffusion = self.engine.description().get("kind") == "diffusion"
-        verdicts = [TaskVerdicts(plan, journal, self.spec.protocol, self.ask, diffusion) for plan in self.plans]
-        self.directory.write_lines(self.directory.samples, (row for task in verdicts for row in task.rows()))
+        scored = [TaskResults(plan, journal, self.spec.protocol, self.ask, diffusion) for plan in self.plans]
+        self.directory.write_lines(self.directory.samples, (row for task in scored for row in task.rows()))
         results = {
             "schema": 1,
             "model": manifest.redact(self.engine.name),
@@ -265,7 +266,7 @@ class _Run:
             "protocol": self.spec.protocol,
             "date": manifest.now(),
             "code": {"git": manifest.commit()},
-            "tasks": {task.plan.name: task.summary() for task in verdicts},
+            "tasks": {task.plan.name: task.summary() for task in scored},
         }
         self.directory.write_json(self.directory.results, results)
         return results

@@ -1,0 +1,223 @@
+"""The results of one task: a line of samples.jsonl for every sample, and the figures of results.json."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from lladav_eval.approximate import in_use
+from lladav_eval.background import Background
+from lladav_eval.errors import TaskError, one_line
+from lladav_eval.runs.journal import Journal, Record
+from lladav_eval.runs.questions import Plan, metadata_of
+from lladav_eval.runs.tally import Tally
+from lladav_eval.runs.verdicts import Ask, Verdict, judge, metric_names, process
+from lladav_eval.scoring.aggregate import count, summarise
+from lladav_eval.scoring.categories import category_of, cell
+from lladav_eval.scoring.clusters import cluster_of
+from lladav_eval.scoring.cost import CostCounter, cost_of
+from lladav_eval.scoring.lmms import figures, is_mapping_item, shares_of
+from lladav_eval.scoring.registry import FAMILIES, get_scorer
+
+SHOWN_SETTINGS = ("gen_length", "block_length", "steps")
+"""Generation settings that stand beside a figure, the first of any model; the manifest has all."""
+ASKED_AT_ONCE = 8
+"""Samples whose judge is asked at the same time."""
+
+
+class TaskResults:
+    """Scores all samples of a task in one pass: ``rows`` gives the lines of samples.jsonl, ``summary`` the totals."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        journal: Journal,
+        protocol: str = "strict",
+        ask: Ask | None = None,
+        diffusion: bool = True,
+    ) -> None:
+        """``diffusion``: whether the model's answers have blocks and steps, which then stand beside the figures."""
+        self.plan = plan
+        self._diffusion = diffusion
+        self._shown = SHOWN_SETTINGS if diffusion else SHOWN_SETTINGS[:1]
+        self.protocol = protocol
+        self._family = metadata_of(plan.task).get("family")
+        self._journal = journal
+        self._ask = ask
+        self._statuses: Counter[str] = Counter()
+        self._names = metric_names(plan)
+        self._tally = Tally(self._names)
+        self._scores: dict[str, list[Any]] = {"official": [], "strict": []}
+        self._waiting = 0
+        self._costs = CostCounter()
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """One mapping per sample, in the order of the split."""
+        for record, verdict in self._judged():
+            self._statuses[verdict.score.status] += 1
+            row = self._row(record, verdict)
+            if verdict.score.status == "failed":
+                self._tally.add_failed(record.doc_id, row["cluster"])
+            else:
+                self._tally.add(verdict.items, row["cluster"])
+            self._waiting += bool(verdict.score.details.get("needs_judge"))
+            if record.generation.status == "ok":
+                self._costs.add(cost_of(record.generation))
+            if self._family in FAMILIES:
+                scores = verdict.scores or self._empty_result(record.doc_id).get("scores")
+                for name, found in self._scores.items():
+                    found.append(scores and scores.get(name))
+            yield row
+
+    def _judged(self) -> Iterator[tuple[Record, Verdict]]:
+        """Records with their verdicts, in order; where a judge is asked, several samples at a time."""
+        records = self._journal.read(self.plan.name, range(self.plan.count))
+        if self._ask is None:
+            for record in records:
+                yield record, judge(self.plan, record, self.protocol)
+            return
+        with Background(ASKED_AT_ONCE) as pool:
+            while chunk := list(islice(records, 8 * ASKED_AT_ONCE)):
+                jobs = [pool.submit(judge, self.plan, record, self.protocol, self._ask) for record in chunk]
+                for record, job in zip(chunk, jobs, strict=True):
+                    yield record, job.result()
+
+    def _empty_items(self, metric: str, failed: list[int]) -> list[Any]:
+        return [self._empty(doc_id, metric) for doc_id in failed]
+
+    def _empty(self, doc_id: int, metric: str) -> Any:
+        """What the empty answer gives for a sample that failed."""
+        found = self._empty_result(doc_id)
+        if metric not in found:
+            raise TaskError(
+                f"the task {self.plan.name} can't count its failed samples: process_results of an empty answer gave no "
+                f"{metric}"
+            )
+        return found[metric]
+
+    def _empty_result(self, doc_id: int) -> dict[str, Any]:
+        try:
+            found = process(self.plan, doc_id, "")
+            return {"scores": found.get("scores"), **{name: found[name] for name in self._names if name in found}}
+        except (Exception, SystemExit) as error:  # functions of the task
+            raise TaskError(
+                f"the task {self.plan.name} can't count its failed samples: process_results of an empty answer "
+                f"failed ({one_line(error)})"
+            ) from error
+
+    def _row(self, record: Record, verdict: Verdict) -> dict[str, Any]:
+        generation, score = record.generation, verdict.score
+        cost = cost_of(generation)
+        doc = self.plan.task.eval_docs_no_media[record.doc_id]
+        return {
+            "task": record.task,
+            "doc_id": record.doc_id,
+            "category": _category(self.plan, doc),
+            "cluster": _cluster(self.plan, doc),
+            "key": record.key,
+            "prompt": record.prompt,
+            "target": _target(self.plan, doc),
+            "text": generation.text,
+            "extracted": score.extracted,
+            "status": score.status,
+            "error": score.details.get("error"),
+            "metrics": score.details.get("metrics", dict.fromkeys(self._names, 0.0)),
+            **self._shared(record, verdict),
+            **({"judge_replies": replies} if (replies := score.details.get("judge_replies")) else {}),
+            "token_ids": list(generation.token_ids),
+            "forward_passes": generation.forward_passes,
+            "stop_reason": generation.stop_reason,
+            "seconds": generation.seconds,
+            "cost": {name: value for name, value in cost.items() if name not in ("forward_passes", "seconds")},
+        }
+
+    def _shared(self, record: Record, verdict: Verdict) -> dict[str, Any]:
+        """What a figure that is no mean is made of, where it can be taken apart again (scoring/lmms.py: shares)."""
+        family = self._family
+        if family not in FAMILIES or get_scorer(family).shares is None:
+            return {}
+        items = verdict.items or {name: self._empty(record.doc_id, name) for name in self._names}
+        return {"items": {name: item for name, item in items.items() if is_mapping_item(item)}}
+
+    def summary(self) -> dict[str, Any]:
+        """Counts, metrics and cost of the task; to be called once ``rows`` is used up."""
+        counts = count(self._statuses)
+        costs = self._costs.summary()
+        metrics = {}
+        for name, aggregate in self.plan.task.aggregation().items():
+            items, failed = self._tally.items[str(name)], self._tally.failed(str(name), self._empty_result)
+            if not items and not failed:  # as in lmms-eval: there is no sample of the kind
+                continue
+            empty_items = partial(self._empty_items, str(name), failed)
+            summary = summarise(
+                name, items, len(failed), self.plan.scale, aggregate, empty_items,
+                self._tally.clusters(str(name), self._empty_result), partial(shares_of, self._family),
+            )  # fmt: skip
+            metrics[str(name)] = {**asdict(summary), "n": len(items) + len(failed)}
+        if self._waiting:  # a figure without the judge's replies would be another protocol under this one's name
+            del metrics["official"]
+        return {
+            **asdict(counts),
+            "version": self.plan.version,
+            "family": self._family,
+            "rows": len(self.plan.task.eval_docs),
+            "settings": {name: getattr(self.plan.settings.params, name) for name in self._shown},
+            "changed": {
+                name: value
+                for name, value in self.plan.changed.items()
+                if self._diffusion or name in (*SHOWN_SETTINGS[:1], "mode", "num_frames")
+            },
+            "approximate": in_use(asdict(self.plan.settings.params)),
+            "headline": self._headline(metrics),
+            "metrics": metrics,
+            "figures": self._figures(metrics),
+            "waiting_for_judge": self._waiting,
+            "scale": self.plan.scale,
+            "forward_passes_per_sample": costs.mean("forward_passes"),
+            "seconds_per_sample": costs.mean("seconds"),
+            "cost": costs.as_json(),
+        }
+
+    def _figures(self, metrics: dict[str, Any]) -> dict[str, dict[str, float]]:
+        """Everything that the benchmark's own tables show, by protocol: MME's perception, POPE's accuracy and so on."""
+        return {
+            name: figures(str(self._family), scores)
+            for name, scores in self._scores.items()
+            if name in metrics and scores and all(map(is_mapping_item, scores))
+        }
+
+    def _headline(self, metrics: dict[str, Any]) -> str:
+        """The asked protocol's figure; another one where there is none, and whoever shows it names it."""
+        return self.protocol if self.protocol in metrics else next(iter(metrics))
+
+
+def _category(plan: Plan, doc: Any) -> str | None:
+    """``metadata.category`` of the YAML names a column; a benchmark's family knows its own."""
+    metadata = metadata_of(plan.task)
+    if "category" in metadata:
+        return cell(doc, str(metadata["category"]))
+    return category_of(str(metadata.get("family")), doc, plan.task.config.dataset_name)
+
+
+def _cluster(plan: Plan, doc: Any) -> str | None:
+    """``metadata.cluster`` of the YAML names a column; a benchmark's family knows its own."""
+    metadata = metadata_of(plan.task)
+    if "cluster" in metadata:
+        return cell(doc, str(metadata["cluster"]))
+    return cluster_of(str(metadata.get("family")), doc)
+
+
+def _target(plan: Plan, doc: Any) -> Any:
+    """The right answer for the sample log; None where the task gives none that can be written down."""
+    try:
+        target = plan.task.doc_to_target(doc)
+    except (Exception, SystemExit):  # functions of the task; the target is for readers only, scoring doesn't use it
+        return None
+    if isinstance(target, (list, tuple)):
+        return [str(item) for item in target]
+    return target if isinstance(target, (int, float)) and math.isfinite(target) else str(target)
