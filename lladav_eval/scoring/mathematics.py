@@ -1,8 +1,7 @@
 """Are two mathematical answers the same? Text -> expression -> equality by SymPy, without eval, within bounded work.
 
 (math-verify would be the natural choice, but the releases that work need another ANTLR than lmms-eval pins.)
-Expressions are read by a small parser of our own: numbers, + - * / ^, brackets, LaTeX's frac and sqrt, pi, degrees,
-the common functions, single-letter variables. What it can't read is compared as text.
+Expressions are read by a small parser of our own (expressions.py). What it can't read is compared as text.
 """
 
 from __future__ import annotations
@@ -10,12 +9,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from lladav_eval.scoring.expressions import Unreadable, read_expression
 from lladav_eval.scoring.extract import MAX_LENGTH, clean, concluded_answer, fold, last_boxed, stated_answer
 
 MAX_NAME = 12
 """What stands before "=" is a name (``f(x)``) up to this length."""
-MAX_GROWTH = 256
-"""Limit on the product of all exponents of an expression; ``exp`` and a variable exponent count as 64 and 16."""
 _TOLERANCE = 1e-9
 _UNITS = {
     "mm": "millimet(?:re|er)s?",
@@ -51,27 +49,11 @@ _SHORT_FRACTION = re.compile(r"(\\[dt]?frac)\s*(\d)\s*(\d)")
 _DEGREES = re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![a-zA-Z]))")
 _RAISED = str.maketrans({"²": "^{2}", "³": "^{3}"})
 _THOUSANDS = re.compile(r"(?<=\d)(?:,|\\,|\{,\})(?=\d{3}(?!\d))")
-_TOKEN = re.compile(
-    r"\s*(?:(?P<number>\d+\.?\d*|\.\d+)|(?P<command>\\[a-zA-Z]+|sqrt|sin|cos|tan|log|ln|exp|pi)"
-    r"|(?P<letter>[a-zA-Zα-ωΑ-Ω√])|(?P<sign>\*\*|[-+*/^(){}\[\]×·÷!|_°]))"
-)
-_WORD = re.compile(
-    r"(?<![A-Za-z\\])(?!(?:sqrt|sin|cos|tan|log|exp)(?![A-Za-z]{2}))[A-Za-z]{3,}(?![A-Za-z])", re.IGNORECASE
-)
-"""No product of variables: "the value of 0" isn't 0."""
-_FUNCTIONS = {"sin": "sin", "cos": "cos", "tan": "tan", "log": "log", "ln": "log", "exp": "exp", "sqrt": "sqrt"}
-_FRACTIONS = frozenset(("\\frac", "\\dfrac", "\\tfrac"))
-_PRODUCT = frozenset(("*", "×", "·", "\\times", "\\cdot"))
-_QUOTIENT = frozenset(("/", "÷", "\\div"))
 _SILENT = re.compile(r"\\(?:left|right|displaystyle|,|;|!|:| )|\\[()\[\]]|\\?\$|~")
 _APART = re.compile(r"(?<!\d) +| +(?!\d)")
 """Spaces that say nothing. One between digits does: 1 1/2 is not 11/2."""
 _SEVERAL = re.compile(r"(?<![a-z\\])(?:or|and)(?![a-z])", re.IGNORECASE)
 """``x = 5 or x = 6`` is no single answer."""
-
-
-class _Unreadable(Exception):
-    """The text is no expression of the kinds known here."""
 
 
 def final_answer(text: str) -> str | None:
@@ -170,8 +152,8 @@ def _same_value(first: str, second: str) -> bool:
     if unit and other and unit != other:
         return False
     try:
-        return _equal(_read(first), _read(second))
-    except (_Unreadable, ArithmeticError, ValueError, TypeError, RecursionError):
+        return _equal(read_expression(first), read_expression(second))
+    except (Unreadable, ArithmeticError, ValueError, TypeError, RecursionError):
         return False
 
 
@@ -188,163 +170,3 @@ def _equal(first: Any, second: Any) -> bool:
         if not abs(one - other) <= _TOLERANCE * max(1.0, abs(other)):
             return False
     return True
-
-
-def _read(text: str) -> Any:
-    """A SymPy expression. Raises _Unreadable."""
-    tokens, place = [], 0
-    text = text.strip()
-    if _WORD.search(text):
-        raise _Unreadable
-    while place < len(text):
-        match = _TOKEN.match(text, place)
-        if match is None:
-            raise _Unreadable
-        tokens.append(match.group().strip())
-        place = match.end()
-    reader = _Reader(tokens)
-    value = reader.sum()
-    if reader.left():
-        raise _Unreadable
-    return value
-
-
-class _Reader:
-    """Recursive descent over the tokens of one expression."""
-
-    def __init__(self, tokens: list[str]) -> None:
-        import sympy  # slow to import
-
-        self._sympy = sympy
-        self._tokens = tokens
-        self._place = 0
-        self._depth = 0
-        self._growth = 1.0
-
-    def _grow(self, factor: float) -> None:
-        """Keeps numbers small enough to be computed: 9^9^9^9 is refused, not tried."""
-        self._growth *= max(1.0, factor)
-        if not self._growth <= MAX_GROWTH:
-            raise _Unreadable
-
-    def left(self) -> bool:
-        """Whether tokens remain."""
-        return self._place < len(self._tokens)
-
-    def _peek(self) -> str:
-        return self._tokens[self._place] if self.left() else ""
-
-    @property
-    def _before(self) -> str:
-        return self._tokens[self._place - 1] if self._place else ""
-
-    def _take(self, expected: str = "") -> str:
-        token = self._peek()
-        if not token or (expected and token != expected):
-            raise _Unreadable
-        self._place += 1
-        return token
-
-    def sum(self) -> Any:
-        self._depth += 1
-        if self._depth > 30:
-            raise _Unreadable
-        negative = False
-        while self._peek() in ("+", "-"):
-            negative ^= self._take() == "-"
-        value = self._product()
-        value = -value if negative else value
-        while self._peek() in ("+", "-"):
-            sign = self._take()
-            term = self._product()
-            value = value + term if sign == "+" else value - term
-        self._depth -= 1
-        return value
-
-    def _product(self) -> Any:
-        start = self._place
-        value = self._power()
-        while self.left() and self._peek() not in ("+", "-", ")", "}", "]"):
-            whole = self._place == start + 1 and self._before.isdigit()
-            start = self._place
-            if self._peek() in _QUOTIENT:
-                self._take()
-                value = value / self._signed()
-            elif self._peek() in _PRODUCT:
-                self._take()
-                value = value * self._signed()
-            elif whole and (self._peek()[0].isdigit() or self._peek() in _FRACTIONS):
-                value = self._side_by_side(value)
-            elif self._before[-1].isdigit() and self._peek()[0].isdigit():
-                raise _Unreadable
-            else:
-                value = value * self._power()
-        return value
-
-    def _side_by_side(self, value: Any) -> Any:
-        """A number behind a whole one: ``2 1/2`` is 2.5; else only a fraction with letters or roots is a factor."""
-        alone = value == self._sympy.Integer(self._before)
-        latex = self._peek() in _FRACTIONS
-        fraction = self._power()
-        if not latex and self._peek() == "/":
-            self._take()
-            fraction = fraction / self._power()
-        if latex and not fraction.is_Rational:
-            return value * fraction
-        if not alone or not fraction.is_Rational or not 0 < fraction < 1:
-            raise _Unreadable
-        return value + fraction
-
-    def _signed(self) -> Any:
-        if self._peek() == "-":
-            self._take()
-            return -self._power()
-        return self._power()
-
-    def _power(self) -> Any:
-        base = self._atom()
-        while self._peek() in ("^", "**", "°"):
-            if self._take() == "°":
-                continue
-            exponent = self._exponent()
-            self._grow(float(abs(exponent.evalf(10))) if exponent.is_number else 16)
-            base = base**exponent
-        return base
-
-    def _exponent(self) -> Any:
-        if self._peek() == "-":
-            self._take()
-            return -self._atom()
-        return self._atom()
-
-    def _atom(self) -> Any:
-        token = self._take()
-        if token[0].isdigit() or token[0] == ".":
-            return self._sympy.Rational(token)
-        if token in ("(", "[", "{"):
-            value = self.sum()
-            self._take({"(": ")", "[": "]", "{": "}"}[token])
-            return value
-        if token in _FRACTIONS:
-            return self._argument() / self._argument()
-        if token in ("√", "sqrt", "\\sqrt"):
-            root = self._sympy.Integer(2)
-            if token == "\\sqrt" and self._peek() == "[":
-                root = self._atom()
-                # The root by a small fraction would be a huge power.
-                if not root.is_Integer or not 1 <= root <= MAX_GROWTH:
-                    raise _Unreadable
-            return self._argument() ** (1 / root)
-        if token in ("pi", "\\pi", "π"):
-            return self._sympy.pi
-        name = token.removeprefix("\\")
-        if name in _FUNCTIONS:
-            self._grow(64 if name == "exp" else 1)
-            return getattr(self._sympy, _FUNCTIONS[name])(self._argument())
-        if len(name) == 1 and name.isalpha():
-            return self._sympy.Symbol(name)
-        raise _Unreadable
-
-    def _argument(self) -> Any:
-        """{...}, (...), or the next number or letter."""
-        return self._atom()
