@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from lladav_eval.reports.html_data import Side
-    from lladav_eval.reports.load import RunData
+    from lladav_eval.reports.run_data import RunData
 
 EXAMPLES = """Examples:
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lladav_eval.engine.base import Engine as ReadyEngine
     from lladav_eval.engine.base import StartEngine
     from lladav_eval.records import Answerer, RunSpec
-    from lladav_eval.reports.load import RunData
+    from lladav_eval.reports.run_data import RunData
     from lladav_eval.reports.sweep import Sweep
     from lladav_eval.runs.grid import Point, Skipped
 

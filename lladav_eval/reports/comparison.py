@@ -13,8 +13,8 @@ from typing import Any
 
 from lladav_eval.errors import UsageError
 from lladav_eval.reports.comparison_notes import what_differs
-from lladav_eval.reports.load import RunData
 from lladav_eval.reports.pairing import DATA_FACTS, Observed, check_test, observe, run_facts
+from lladav_eval.reports.run_data import RunData
 from lladav_eval.reports.statistics import (
     Paired,
     Test,

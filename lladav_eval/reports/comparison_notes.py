@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from lladav_eval.reports.load import RunData
 from lladav_eval.reports.reference import OUR_PROTOCOLS
+from lladav_eval.reports.run_data import RunData
 
 
 def what_differs(runs: Sequence[RunData], labels: Sequence[str], common: Mapping[str, Sequence[int]]) -> list[str]:

@@ -17,8 +17,8 @@ from typing import Any
 
 from lladav_eval.records import TraceStep
 from lladav_eval.reports.escape import shorten
-from lladav_eval.reports.load import STATUSES, RunData, Sample
 from lladav_eval.reports.output import write_report
+from lladav_eval.reports.run_data import STATUSES, RunData, Sample
 
 PART_ROWS = 250
 PART_BYTES = 400_000

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lladav_eval.reports.comparison import Comparison
-from lladav_eval.reports.load import STATUSES, RunData, Sample, Task
+from lladav_eval.reports.run_data import STATUSES, RunData, Sample, Task
 from lladav_eval.scoring.aggregate import interval
 
 

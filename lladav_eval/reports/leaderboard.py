@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from lladav_eval.reports.load import RunData, Task
 from lladav_eval.reports.reference import OUR_PROTOCOLS, Reference
+from lladav_eval.reports.run_data import RunData, Task
 
 GROUPS = ("autoregressive", "diffusion", "hybrid", "unstated")
 PAPER = ("LLaDA-V", "arXiv:2505.16933v2 Tables 2-3")

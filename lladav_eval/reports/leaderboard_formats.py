@@ -11,7 +11,7 @@ from typing import Any
 from lladav_eval.errors import UsageError
 from lladav_eval.reports.escape import csv_cell, escape_html, escape_latex, escape_markdown
 from lladav_eval.reports.leaderboard import GROUPS, Cell, Entry, Leaderboard
-from lladav_eval.reports.load import RunData, Task, plain, protocol_of
+from lladav_eval.reports.run_data import RunData, Task, plain, protocol_of
 
 Escape = Callable[[str], str]
 _ABOUT = (

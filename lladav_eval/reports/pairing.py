@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lladav_eval.errors import UsageError
-from lladav_eval.reports.load import RunData, Sample, Task
+from lladav_eval.reports.run_data import RunData, Sample, Task
 from lladav_eval.reports.statistics import Test, is_binary, observations
 from lladav_eval.scoring.lmms import shares_of
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from lladav_eval.reports.escape import escape_markdown, markdown_code, printable, shorten
-from lladav_eval.reports.load import RunData
 from lladav_eval.reports.output import print_table
 from lladav_eval.reports.regression import Flip, Regression, Row, fails
+from lladav_eval.reports.run_data import RunData
 from lladav_eval.reports.statistics import METHODS
 
 if TYPE_CHECKING:

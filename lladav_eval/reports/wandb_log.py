@@ -15,8 +15,8 @@ from typing import Any
 
 from lladav_eval.errors import EnvironmentError_, UsageError, one_line
 from lladav_eval.reports.html_data import target_text
-from lladav_eval.reports.load import RunData, Task, plain, protocol_of
 from lladav_eval.reports.pairing import run_facts
+from lladav_eval.reports.run_data import RunData, Task, plain, protocol_of
 from lladav_eval.runs.store import RunDirectory
 
 SCORES = (

@@ -28,8 +28,9 @@ from lladav_eval.reports.comparison_text import (
     quality_columns,
     quality_rows,
 )
-from lladav_eval.reports.load import RunData, load_run
+from lladav_eval.reports.load import load_run
 from lladav_eval.reports.plots import plot_comparison
+from lladav_eval.reports.run_data import RunData
 
 FIRST = Sheet([1.0] * 6 + [0.0] * 4, seconds=0.5, forward_passes=8)
 SECOND = Sheet([1.0] * 5 + [0.0, 1.0, 1.0, 1.0, 0.0], seconds=0.25, forward_passes=3, settings={"steps": 1})

@@ -18,8 +18,9 @@ from reports.synthetic import HOSTILE, Sheet, write_run
 from rich.console import Console
 
 from lladav_eval.errors import UsageError
-from lladav_eval.reports.load import RunData, load_run
+from lladav_eval.reports.load import load_run
 from lladav_eval.reports.plots import plot_sweep
+from lladav_eval.reports.run_data import RunData
 from lladav_eval.reports.sweep import Left, Sweep, build_sweep
 from lladav_eval.reports.sweep_text import as_csv, markdown, print_sweep
 

@@ -93,9 +93,7 @@ def test_a_metric_missing_from_the_empty_answer_of_a_failed_sample_ends_the_run(
     """Where the figure is no mean, a failed sample counts as what the empty answer gives."""
     change(tasks / "toy_functions.py", "return sum(items) / len(items)", "return max(items) / 2")
     change(tasks / "toy_functions.py", "    read = ", "    if not results[0]:\n        return {}\n    read = ")
-    with pytest.raises(
-        TaskError, match=r"can't count its failed samples: .*an empty answer gave no accuracy"
-    ):
+    with pytest.raises(TaskError, match=r"can't count its failed samples: .*an empty answer gave no accuracy"):
         go(tmp_path / "run", fail=frozenset([1]))
     assert go(tmp_path / "fine")[0].failed == 0
 

@@ -1,0 +1,166 @@
+"""What reports know of a finished run: its tasks, figures and samples, as load.py reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lladav_eval.approximate import in_use
+from lladav_eval.reports.reference import OUR_PROTOCOLS
+
+PREFIX = "lladav_"
+STATUSES = ("scored", "unparsed", "empty", "failed")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric of one task, in the units shown to people."""
+
+    value: float
+    low: float | None
+    """Lower end of the 95 % interval; None where the metric is no mean over samples and can't be taken apart."""
+    high: float | None
+    method: str | None
+    is_mean: bool
+    """Whether it is the mean of the samples' values."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Counts, metrics and cost of one task, and what makes it comparable with another run's."""
+
+    name: str
+    n: int
+    scored: int
+    failed: int
+    unparsed: int
+    empty: int
+    headline: str
+    metrics: Mapping[str, Metric]
+    scale: str
+    """``fraction``: shown on 0-100; ``points``: shown as they are."""
+    version: str
+    family: str | None
+    """The benchmark's scorer; None where the task has its own, and in runs that recorded none."""
+    forward_passes_per_sample: float | None
+    """Of the answered samples; None where the model doesn't tell."""
+    seconds_per_sample: float | None
+    rows: int
+    """Of the whole split, however many of them were asked."""
+    settings: Mapping[str, Any]
+    """Generation settings, from the manifest."""
+    changed: Mapping[str, Any]
+    """Settings that whoever ran it has changed, with the task's own values."""
+    figures: Mapping[str, Mapping[str, float]]
+    """Protocol -> everything that the benchmark's own tables show; empty where the task is none of ours."""
+    dataset_path: str
+    dataset_name: str | None
+    split: str | None
+    data_revision: str | None
+    """What pins the data's content; None in runs that recorded none."""
+
+    @property
+    def approximate(self) -> str | None:
+        """The approximate decoding modes in use, such as ``cache=dual:32``; None if decoding was exact."""
+        return in_use(self.settings)
+
+    @property
+    def short(self) -> str:
+        """The name without our prefix."""
+        return self.name.removeprefix(PREFIX)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One line of samples.jsonl."""
+
+    task: str
+    doc_id: int
+    prompt: str
+    target: Any
+    text: str
+    extracted: str | None
+    status: str
+    error: str | None
+    category: str | None
+    cluster: str | None
+    """What the row shares with others that count as one observation with it; None where it stands alone."""
+    items: Mapping[str, Any]
+    """By metric, what a figure is made of that is no mean of the samples' values (scoring/lmms.py)."""
+    metrics: Mapping[str, float]
+    """Value of each metric for this sample; a metric without a value per sample is absent."""
+    forward_passes: int
+    seconds: float
+    tokens: int
+    stop_reason: str
+    cost: Mapping[str, float | None]
+    """By the names of scoring/cost.py; runs of older versions know but forward passes and seconds."""
+
+    @property
+    def answered(self) -> bool:
+        """Whether the model gave an answer; its scoring may have failed all the same."""
+        return self.stop_reason != "failed"
+
+    @property
+    def identity(self) -> tuple[str, int]:
+        """What samples of two runs are joined on."""
+        return self.task, self.doc_id
+
+
+@dataclass(frozen=True)
+class RunData:
+    """A finished run."""
+
+    path: Path
+    model: str
+    kind: str
+    """As the manifest has it (load.KINDS); ``unstated`` where the model's adapter does not say."""
+    fingerprint: str
+    protocol: str
+    commit: str | None
+    dirty: bool
+    """Whether the working tree differed from the commit."""
+    date: str
+    """When the results were made, ISO 8601."""
+    machine: str
+    """Kind of device, number type and batch size, as far as they were recorded: times depend on them."""
+    tasks: Mapping[str, Task]
+    samples: Mapping[tuple[str, int], Sample] = field(repr=False)
+
+    @property
+    def label(self) -> str:
+        """Name of the run directory."""
+        return self.path.resolve().name
+
+    @property
+    def version(self) -> str:
+        """The commit, short, marked where the tree was dirty."""
+        return "no commit" if self.commit is None else self.commit[:10] + ("+" if self.dirty else "")
+
+    @property
+    def times_are_shares(self) -> bool:
+        """Whether a sample's seconds are its share of the time that was spent. An endpoint's are latencies of requests
+        that were in flight together: no rate follows from them."""
+        return not self.fingerprint.startswith("openai/")
+
+    @property
+    def approximate(self) -> str | None:
+        """The approximate modes of all tasks; None if decoding was exact."""
+        return "; ".join(dict.fromkeys(task.approximate for task in self.tasks.values() if task.approximate)) or None
+
+    def of_task(self, name: str) -> list[Sample]:
+        """The samples of one task, by doc_id."""
+        found = [sample for sample in self.samples.values() if sample.task == name]
+        return sorted(found, key=lambda sample: sample.doc_id)
+
+
+def protocol_of(metric: str, run: RunData) -> str:
+    """What a metric follows: our tasks name their metrics after protocols, others have but the run's."""
+    return metric if metric in OUR_PROTOCOLS else run.protocol
+
+
+def plain(value: Any) -> Any:
+    """A setting as JSON has it."""
+    return list(value) if isinstance(value, tuple) else value
