@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lladav_eval.engine.base import StartEngine
+    from lladav_eval.engine.base import Engine, StartEngine
     from lladav_eval.records import Answerer, RunSpec
 
 
@@ -70,16 +71,22 @@ def choose_engine(spec: RunSpec, say: Callable[[str], None]) -> StartEngine:
         from lladav_eval.engine.local import LocalEngine
 
         if spec.workers is None and one_gpu_each and not spec.model.startswith(("openai:", "replay:")):
-            _tell_idle_gpus(say)
+            return partial(_start_here, say=say)
         return LocalEngine
     from lladav_eval.engine.processes import process_engine
 
     return partial(process_engine, workers=spec.workers, one_gpu_each=one_gpu_each, time_limit=spec.time_limit, say=say)
 
 
-def _tell_idle_gpus(say: Callable[[str], None]) -> None:
+def _start_here(
+    load_model: Callable[[], Answerer], batch_size: int, say: Callable[[str], None]
+) -> AbstractContextManager[Engine]:
+    """This process alone; ``say`` is told of GPUs that stay idle."""
     import torch
+
+    from lladav_eval.engine.local import LocalEngine
 
     count = torch.cuda.device_count()
     if count > 1:
         say(f"one of {count} GPUs answers; --workers {count} uses all of them, --workers 1 says that one is enough")
+    return LocalEngine(load_model, batch_size)

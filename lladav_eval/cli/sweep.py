@@ -147,7 +147,7 @@ class _Runs:
         self.retry_failed = retry_failed
         self.console = Console(stderr=True)
         self.failed = 0
-        choose_engine(spec, lambda _: None)  # options that contradict each other show at once
+        choose_engine(spec, self._say)  # options that contradict each other show at once
         self._open = ExitStack()
         self._ready: dict[str, ReadyEngine] = {}
         """The engine in use, by its model's name."""

@@ -26,7 +26,8 @@ def test_other_code_in_a_worker_is_refused_before_the_model_is_loaded() -> None:
 @pytest.mark.parametrize(
     ("options", "engine", "one_gpu_each"),
     [
-        ({}, LocalEngine, None),
+        ({}, engines._start_here, None),
+        ({"device": "cpu"}, LocalEngine, None),
         ({"workers": 1}, LocalEngine, None),
         ({"workers": 3}, process_engine, True),
         ({"workers": 3, "device": "cuda"}, process_engine, True),
@@ -43,16 +44,19 @@ def test_the_options_choose_the_engine(options: dict[str, Any], engine: object, 
 def test_a_machine_of_many_gpus_is_told_how_to_use_them(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
-    said: list[str] = []
-    engines.choose_engine(RunSpec(("t",), "pocket"), said.append)
-    assert len(said) == 1
-    assert "one of 4 GPUs answers; --workers 4 uses all of them" in said[0]
+    def said(count: int, **options: Any) -> list[str]:
+        lines: list[str] = []
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+        start = engines.choose_engine(RunSpec(("t",), **{"model": "pocket", **options}), lines.append)
+        if getattr(start, "func", start) is not process_engine:
+            start(object, 8)  # type: ignore[arg-type]
+        return lines
+
+    (line,) = said(4)
+    assert "one of 4 GPUs answers; --workers 4 uses all of them" in line
     for quiet in ({"workers": 1}, {"workers": 4}, {"device": "cuda:2"}, {"device": "cpu"}, {"model": "replay:answers"}):
-        engines.choose_engine(RunSpec(("t",), **{"model": "pocket", **quiet}), said.append)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    engines.choose_engine(RunSpec(("t",), "pocket"), said.append)
-    assert len(said) == 1
+        assert said(4, **quiet) == []
+    assert said(1) == []
 
 
 def test_memory_is_needed_for_every_worker_here_and_for_none_on_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
