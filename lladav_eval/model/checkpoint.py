@@ -111,6 +111,8 @@ def load_model(
     if config.tied_embeddings:
         state[_HEAD] = state[_EMBEDDINGS]
     model.load_state_dict(state, strict=True, assign=True)
+    if config.tied_embeddings:
+        model.lm_head.weight = model.model.embed_tokens.weight  # one parameter, to whoever counts them
     model.requires_grad_(False)
     return model.eval()
 

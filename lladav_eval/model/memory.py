@@ -61,7 +61,8 @@ class PromptSize:
 def weight_bytes(config: ModelConfig, vocabulary: int, dtype: torch.dtype) -> int:
     """The loaded weights."""
     model = empty_model(dataclasses.replace(config, vocab_size=vocabulary))
-    return sum(parameter.numel() for parameter in model.parameters()) * dtype.itemsize
+    twice = model.lm_head.weight.numel() if config.tied_embeddings else 0
+    return (sum(parameter.numel() for parameter in model.parameters()) - twice) * dtype.itemsize
 
 
 def batch_bytes(

@@ -5,6 +5,8 @@ Tolerance: the estimate is between 0.9 and 1.25 of the measured peak; ``USABLE``
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -151,9 +153,13 @@ def test_the_size_of_a_prompt_is_known_before_its_media_are_encoded(checkpoint: 
     assert [PromptSize.of(prompt, model.config) for prompt in prompts] == sizes(model, REQUESTS[kind])
 
 
-def test_the_weights_are_counted_as_loaded(checkpoint: Path) -> None:
-    model = lladav_eval.load(checkpoint, device="cpu", dtype="bfloat16")
-    loaded = sum(tensor.nbytes for tensor in model.model.state_dict().values())
+@pytest.mark.parametrize("tied", [False, True])
+def test_the_weights_are_counted_as_loaded(checkpoint: Path, tmp_path: Path, tied: bool) -> None:
+    copy = shutil.copytree(checkpoint, tmp_path / "copy")
+    fields = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**fields, "tie_word_embeddings": tied}))
+    model = lladav_eval.load(copy, device="cpu", dtype="bfloat16")
+    loaded = sum({tensor.data_ptr(): tensor.nbytes for tensor in model.model.state_dict().values()}.values())
     assert weight_bytes(model.config, len(model.tokenizer), torch.bfloat16) == loaded
 
 
