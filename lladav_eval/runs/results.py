@@ -151,12 +151,13 @@ class TaskResults:
         metrics = {}
         for name, aggregate in self.plan.task.aggregation().items():
             items, failed = self._tally.items[str(name)], self._tally.failed(str(name), self._empty_result)
+            clusters = [*self._tally.clusters[str(name)], *(cluster for _, cluster in failed)]
             if not items and not failed:  # as in lmms-eval: there is no sample of the kind
                 continue
-            empty_items = partial(self._empty_items, str(name), failed)
+            empty_items = partial(self._empty_items, str(name), [doc_id for doc_id, _ in failed])
             summary = summarise(
-                name, items, len(failed), self.plan.scale, aggregate, empty_items,
-                self._tally.clusters(str(name), self._empty_result), partial(shares_of, self._family),
+                name, items, len(failed), self.plan.scale, aggregate, empty_items, clusters,
+                partial(shares_of, self._family),
             )  # fmt: skip
             metrics[str(name)] = {**asdict(summary), "n": len(items) + len(failed)}
         if self._waiting:  # a figure without the judge's replies would be another protocol under this one's name

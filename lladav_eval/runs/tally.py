@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from lladav_eval.errors import TaskError
+
 
 class Tally:
     """Items by metric, in the order of the samples.
@@ -15,7 +17,8 @@ class Tally:
 
     def __init__(self, names: Sequence[str]) -> None:
         self.items: dict[str, list[Any]] = {name: [] for name in names}
-        self._clusters: dict[str, list[str | None]] = {name: [] for name in names}
+        self.clusters: dict[str, list[str | None]] = {name: [] for name in names}
+        """Of the items."""
         self._failed: list[tuple[int, str | None]] = []
         self._in_part: set[str] = set()
 
@@ -24,7 +27,7 @@ class Tally:
         for name, found in self.items.items():
             if name in items:
                 found.append(items[name])
-                self._clusters[name].append(cluster)
+                self.clusters[name].append(cluster)
             else:
                 self._in_part.add(name)
 
@@ -32,15 +35,21 @@ class Tally:
         """A sample that failed."""
         self._failed.append((doc_id, cluster))
 
-    def failed(self, name: str, empty: Callable[[int], Mapping[str, Any]]) -> list[int]:
-        """The failed samples that count in a metric; ``empty`` gives the items of a sample's empty answer."""
-        return [doc_id for doc_id, _ in self._failed_in(name, empty)]
+    def failed(self, name: str, empty: Callable[[int], Mapping[str, Any]]) -> list[tuple[int, str | None]]:
+        """(doc_id, cluster) of the failed samples that count in a metric: all but those whose empty answer has others.
 
-    def clusters(self, name: str, empty: Callable[[int], Mapping[str, Any]]) -> list[str | None]:
-        """Of the metric's items, then of its failed samples."""
-        return [*self._clusters[name], *(cluster for _, cluster in self._failed_in(name, empty))]
-
-    def _failed_in(self, name: str, empty: Callable[[int], Mapping[str, Any]]) -> list[tuple[int, str | None]]:
-        if name not in self._in_part:
+        ``empty`` gives the items of a sample's empty answer. Raises TaskError if it does, about a metric that other
+        samples lack.
+        """
+        if len(self.items) == 1:
             return self._failed
-        return [(doc_id, cluster) for doc_id, cluster in self._failed if name in empty(doc_id)]
+        return [(doc_id, cluster) for doc_id, cluster in self._failed if self._counts(name, doc_id, empty)]
+
+    def _counts(self, name: str, doc_id: int, empty: Callable[[int], Mapping[str, Any]]) -> bool:
+        try:
+            given = self.items.keys() & empty(doc_id).keys()
+        except TaskError:
+            if name in self._in_part:
+                raise
+            return True
+        return name in given or not given

@@ -101,8 +101,7 @@ def process_results(doc, results):
 """
 
 
-@pytest.mark.parametrize(("limit", "n"), [(None, 10), (3, 3)])
-def test_a_metric_of_some_samples_only_is_their_figure(tmp_path: Path, tasks: Path, limit: int | None, n: int) -> None:
+def write_in_part(tasks: Path) -> None:
     """As lmms-eval's ChartQA, MME, SEED-Bench and MMStar give their parts."""
     with (tasks / "toy_functions.py").open("a") as functions:
         functions.write(IN_PART)
@@ -110,6 +109,11 @@ def test_a_metric_of_some_samples_only_is_their_figure(tmp_path: Path, tasks: Pa
     metric = text[text.index("  - metric: accuracy") : text.index("metadata:")]
     several = "".join(metric.replace("accuracy", name) for name in ("low", "high", "overall", "nowhere"))
     (tasks / "lladav_toy_a.yaml").write_text(text.replace(metric, several))
+
+
+@pytest.mark.parametrize(("limit", "n"), [(None, 10), (3, 3)])
+def test_a_metric_of_some_samples_only_is_their_figure(tmp_path: Path, tasks: Path, limit: int | None, n: int) -> None:
+    write_in_part(tasks)
     # It is wrong about row 9 of itself.
     model = toy.ToyModel(say={0: "red", 1: "mauve", 2: "mauve", 5: "mauve"}, fail=frozenset({2, 4}))
     result = execute(replace(SPEC, limit=limit), lambda: model, RunDirectory(tmp_path / "run"))
@@ -121,6 +125,17 @@ def test_a_metric_of_some_samples_only_is_their_figure(tmp_path: Path, tasks: Pa
     assert task["metrics"]["low"]["n"] == 3
     partly = ["toy_a: low is of 3 of the 10 samples, those that the task gives it to"]
     assert notes(result.results) == (partly if limit is None else [])
+
+
+def test_failed_samples_count_in_their_own_part_where_all_of_the_other_are_answered(
+    tmp_path: Path, tasks: Path
+) -> None:
+    write_in_part(tasks)
+    model = toy.ToyModel(fail=frozenset(range(3, 10)))
+    result = execute(SPEC, lambda: model, RunDirectory(tmp_path / "run"))
+    metrics = result.results["tasks"]["lladav_toy_a"]["metrics"]
+    figures = {name: (round(metric["value"], 6), metric["n"]) for name, metric in metrics.items()}
+    assert figures == {"low": (100, 3), "high": (0, 7), "overall": (30, 10)}
 
 
 @pytest.mark.parametrize("aggregation", ["toy_functions.mean_or_file", "builtins.max"])

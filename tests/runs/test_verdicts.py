@@ -18,6 +18,12 @@ from lladav_eval.runs.store import RunDirectory
 SPEC = RunSpec(tasks=("lladav_toy_a",), model="toy", max_failures="9")
 
 
+METRIC_LIST = """metric_list:
+  - metric: {}
+    aggregation: !function toy_functions.mean
+    higher_is_better: true"""
+
+
 @pytest.fixture
 def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = toy.write_tasks(tmp_path / "tasks")
@@ -96,6 +102,18 @@ def test_a_metric_missing_from_the_empty_answer_of_a_failed_sample_ends_the_run(
     with pytest.raises(TaskError, match=r"can't count its failed samples: .*an empty answer gave no accuracy"):
         go(tmp_path / "run", fail=frozenset([1]))
     assert go(tmp_path / "fine")[0].failed == 0
+
+
+@pytest.mark.parametrize("empty", ["return {}", "raise KeyError"])
+def test_failed_samples_of_a_mean_count_as_0_whatever_the_empty_answer_gives(
+    tmp_path: Path, tasks: Path, empty: str
+) -> None:
+    change(tasks / "lladav_toy_a.yaml", "metric_list:", METRIC_LIST.format("second"))
+    change(tasks / "toy_functions.py", '"extracted": read,', '"second": 1.0, "extracted": read,')
+    change(tasks / "toy_functions.py", "    read = ", f"    if not results[0]:\n        {empty}\n    read = ")
+    result, _ = go(tmp_path / "run", say={9: "red"}, fail=frozenset([1]))
+    metrics = result.results["tasks"]["lladav_toy_a"]["metrics"]
+    assert {name: metric["value"] for name, metric in metrics.items()} == {"accuracy": 80, "second": 90}
 
 
 def test_a_task_without_metrics_is_refused(tmp_path: Path, tasks: Path) -> None:
