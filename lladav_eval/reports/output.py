@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from lladav_eval.errors import UsageError
 from lladav_eval.runs.store import RunDirectory
@@ -38,12 +41,20 @@ def print_table(console: Console, table: Table) -> None:
 def write_report(path: Path, text: str) -> None:
     """Replace a file as a whole, making its folder where needed. Raises UsageError.
 
-    A device or a pipe (/dev/stdout, say) is written to, never replaced, and a link stays one.
+    A device or a pipe is written to, never replaced, and a link stays one. What this command prints to (/dev/stdout, be
+    it a file) gets the text among the rest.
     """
+    if stream := _own_stream(path):
+        stream.write(text)
+        stream.flush()
+        return
     if path.exists() and not (path.is_file() or path.is_dir()):
         append_report(path, text)
         return
-    path = path.resolve() if path.is_symlink() else path
+    try:
+        path = path.resolve() if path.is_symlink() else path
+    except RuntimeError as error:
+        raise UsageError(f"{path} can't be written (links lead in a circle): choose another place") from error
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -51,6 +62,15 @@ def write_report(path: Path, text: str) -> None:
     if path.is_dir():
         raise UsageError(f"{path} is a folder: give a file name")
     RunDirectory(path.parent).write_text(path, text)
+
+
+def _own_stream(path: Path) -> TextIO | None:
+    """Standard output or error, if that is what the path leads to."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # no such file; a stream without one
+            if os.path.samestat(path.stat(), os.fstat(stream.fileno())):
+                return stream
+    return None
 
 
 def append_report(path: Path, text: str) -> None:

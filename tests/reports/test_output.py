@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -36,3 +38,22 @@ def test_a_device_that_refuses_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="full can't be written"):
         write_report(tmp_path / "full", "text")
     assert Path("/dev/full").is_char_device()
+
+
+def test_standard_output_that_goes_to_a_file_keeps_what_is_in_it(tmp_path: Path) -> None:
+    code = """from pathlib import Path
+from lladav_eval.reports.output import write_report
+print("table")
+write_report(Path("/dev/stdout"), "report\\n")
+print("the end")"""
+    (tmp_path / "log").write_text("before\n")
+    with (tmp_path / "log").open("a") as log:
+        subprocess.run([sys.executable, "-c", code], stdout=log, check=True)
+    assert (tmp_path / "log").read_text().split("\n") == ["before", "table", "report", "the end", ""]
+
+
+def test_links_in_a_circle_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    with pytest.raises(UsageError, match="links lead in a circle"):
+        write_report(tmp_path / "a", "text")
