@@ -127,7 +127,7 @@ def score_interval(wins: int, losses: int, n: int, alpha: float = 0.05) -> tuple
     from scipy.optimize import brentq
     from scipy.stats import norm
 
-    limit, difference = float(norm.ppf(1 - alpha / 2)), (wins - losses) / n
+    limit, difference = float(norm.isf(alpha / 2)), (wins - losses) / n
 
     def score(delta: float) -> float:
         """Standard errors between the difference and ``delta``, were that the true one."""

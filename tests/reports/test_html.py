@@ -147,6 +147,7 @@ def test_traces_and_their_tokens(both: Path) -> None:
 
 def test_every_table_says_where_its_figures_come_from(both: Path) -> None:
     text = " ".join(Page((both / "index.html").read_text(encoding="utf-8")).text.split())
+    assert "Tango's score interval beside McNemar's test" in text
     for caption in ("Scores with 95 % intervals", "Difference of the means", "accuracy, 95 % intervals"):
         after = text.split(caption)[1][:400]
         assert re.search(r"A: n \d+, protocol strict, commit 0123456789, \d{4}-\d\d-\d\d", after), caption

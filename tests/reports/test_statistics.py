@@ -180,6 +180,11 @@ def test_the_score_interval_ends_where_the_score_test_rejects(wins: int, losses:
     assert score_interval(losses, wins, n, alpha) == pytest.approx((-high, -low))
 
 
+def test_the_score_interval_of_any_level() -> None:
+    low, high = score_interval(3, 2, 50, 1e-30)
+    assert -1 < low < -0.5 < 0.5 < high < 1
+
+
 def test_the_score_interval_reaches_the_ends_of_the_range() -> None:
     assert score_interval(5, 0, 5)[1] == 1
     assert score_interval(0, 5, 5)[0] == -1
