@@ -130,7 +130,7 @@ def _is_mean(task: Task) -> bool:
 
 def _headline(task: Task) -> Figure:
     metric = task.metrics[task.headline]
-    return Figure(metric.value, metric.low, metric.high, task.n, task.scale == "fraction")
+    return Figure(metric.value, metric.low, metric.high, metric.n, task.scale == "fraction")
 
 
 def _mean(samples: Sequence[Sample], task: Task) -> Figure | None:

@@ -186,15 +186,15 @@ def _run_cell(
     compared: float | None = None,
 ) -> Cell:
     part = f"partial: the first {task.n} of {task.rows} rows" if task.n < task.rows else ""
+    n = task.metrics[metric].n if metric in task.metrics else task.n
+    given = f"of {n} of the {task.n} samples, those that the task gives it to" if n != task.n else ""
     failed = f"{task.failed} of {task.n} samples failed" if task.failed else ""
     mode = f"approximate decoding ({task.approximate})" if task.approximate else ""
     own = ", ".join(f"{name} {task.settings.get(name)} instead of {before}" for name, before in task.changed.items())
     authors = "" if compared is None else f"to paper by {_BY_THE_AUTHORS[task.short]}, {compared:.1f}"
-    note = "; ".join(filter(None, (part, own, mode, failed, authors)))
+    note = "; ".join(filter(None, (part, given, own, mode, failed, authors)))
     changed = bool(task.changed)
-    return Cell(
-        value, f"{value:.1f}", metric, task.n, task.rows, *interval, note=note, changed=changed, compared=compared
-    )
+    return Cell(value, f"{value:.1f}", metric, n, task.rows, *interval, note=note, changed=changed, compared=compared)
 
 
 def _group_cells(cells: Mapping[str, Cell]) -> dict[str, Cell]:

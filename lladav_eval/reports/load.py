@@ -70,7 +70,8 @@ def _finished(manifest: Fields, directory: RunDirectory) -> Fields:
 
 
 def _task(name: str, fields: Fields, facts: Fields) -> Task:
-    metrics = {metric: _metric(fields.inner("metrics").inner(metric)) for metric in fields.names("metrics")}
+    n = fields.get("n", int)
+    metrics = {metric: _metric(fields.inner("metrics").inner(metric), n) for metric in fields.names("metrics")}
     headline = fields.get("headline", str)
     if headline not in metrics:
         raise fields.wrong("headline", f"one of the task's metrics ({', '.join(metrics)})")
@@ -127,12 +128,13 @@ def _figures(fields: Fields) -> dict[str, dict[str, float]]:
     }
 
 
-def _metric(fields: Fields) -> Metric:
+def _metric(fields: Fields, samples: int) -> Metric:
     low, high = fields.number_or_none("low"), fields.number_or_none("high")
     if (low is None) != (high is None):
         raise fields.wrong("high" if high is None else "low", "a number, as the other end of the interval is one")
     is_mean = fields.get("is_mean", bool) if fields.has("is_mean") else low is not None
-    return Metric(fields.number("value"), low, high, fields.text_or_none("method"), is_mean)
+    n = fields.get("n", int) if fields.has("n") else samples
+    return Metric(fields.number("value"), low, high, fields.text_or_none("method"), is_mean, n)
 
 
 def _samples(path: Path, tasks: Mapping[str, Task]) -> dict[tuple[str, int], Sample]:

@@ -25,6 +25,8 @@ class Metric:
     method: str | None
     is_mean: bool
     """Whether it is the mean of the samples' values."""
+    n: int
+    """Samples that the task gives it to."""
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ def score_rows(run: RunData) -> list[list[Any]]:
 def _score_row(run: RunData, task: Task, name: str) -> list[Any]:
     metric = asdict(task.metrics[name])
     return [
-        task.short, name, metric["value"], metric["low"], metric["high"], task.n, task.failed, task.unparsed,
+        task.short, name, metric["value"], metric["low"], metric["high"], metric["n"], task.failed, task.unparsed,
         task.empty, task.seconds_per_sample, task.forward_passes_per_sample, protocol_of(name, run), task.approximate,
         run.version, run.date,
     ]  # fmt: skip

@@ -100,6 +100,17 @@ def test_parts_of_mme_find_their_columns(tmp_path: Path) -> None:
     assert mine.cells["mme"].delta == 10 - 1998
 
 
+def test_a_figure_of_some_samples_says_so_and_competes_with_none(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "r", {"mmmu": Sheet(VALUES)})
+    results = json.loads((run / "results.json").read_text())
+    results["tasks"]["lladav_mmmu"]["metrics"]["accuracy"]["n"] = 40
+    (run / "results.json").write_text(json.dumps(results))
+    board = build([load_run(run)], load_references())
+    cell = entry(board, model="toy").cells["mmmu"]
+    assert (cell.n, cell.delta, cell.best) == (40, None, False)
+    assert "of 40 of the 100 samples, those that the task gives it to" in as_markdown(board)
+
+
 def test_every_number_is_in_every_format(board: Leaderboard) -> None:
     rows = list(csv.DictReader(io.StringIO(as_csv(board))))
     scores = json.loads(as_json(board))["scores"]
