@@ -53,7 +53,7 @@ MAX_LENGTH = 200
 _NEAR = len("*the final ")
 """How far before a cue a lone * or _ that opens emphasis is looked for."""
 _EMPHASIS = ("**", "__", "`", "*", "_")
-_TAG = re.compile(r"</?[A-Za-z]\w{0,20}>|<\|\w{1,30}\|>")
+_TAG = re.compile(r"</?(?!(?:yes|no)>)[A-Za-z]\w{0,20}>|<\|\w{1,30}\|>", re.IGNORECASE)
 _REACH = 60
 """How far before an answer its denial is looked for."""
 _WRAPPERS = (*_EMPHASIS, '"', "'")

@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from lladav_eval.scoring.expressions import Unreadable, read_expression
-from lladav_eval.scoring.extract import MAX_LENGTH, clean, concluded_answer, fold, last_boxed, stated_answer
+from lladav_eval.scoring.extract import MAX_LENGTH, clean, concluded_answer, fold, last_boxed, spoken, stated_answer
 
 MAX_NAME = 12
 """What stands before "=" is a name (``f(x)``) up to this length."""
@@ -64,6 +64,7 @@ def final_answer(text: str) -> str | None:
     >>> final_answer("So $x = 4$. The answer is: 4 cm.")
     '4 cm'
     """
+    text = spoken(text)
     boxed = last_boxed(text)
     if boxed is not None:
         return clean(boxed) or None

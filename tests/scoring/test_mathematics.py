@@ -63,6 +63,7 @@ def test_different(answer: str, gold: str) -> None:
         ("AB is 3 and BC 4.\n\nTherefore, the length of AC is approximately 5 cm.", "5 cm"),
         ("The line is drawn. Its equation is $y = 2x$.", "$y = 2x$"),
         ("The length is not 5", "The length is not 5"),
+        ("<think>AB is 3. The answer is 3?</think><answer>5 cm</answer>", "5 cm"),
         ("AB is 3 and BC is 4", "AB is 3 and BC is 4"),
         ("The answer is", None),
         ("", None),

@@ -91,6 +91,7 @@ LIST = mathvista("list", "[0, 2]")
         (INTEGER, "13 are there, so it isn't 14", False, False),
         (INTEGER, "The perimeter = 14 * (a + b)", False, False),
         (INTEGER, "a + b = **14**", False, True),
+        (INTEGER, "<think>13 cats, 1 dog</think> <answer>14</answer>", False, True),
         (INTEGER, "\\boxed{12 or 13}, but the last is 14", False, False),
         (INTEGER, "13 or\nthe number is 1e999", False, False),
         (INTEGER, "fourteen", False, False),

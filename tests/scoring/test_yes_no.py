@@ -43,6 +43,7 @@ from lladav_eval.scoring.yes_no import extract_yes_no
         ('The wall has a sign that says "no smoking."', None),
         ('I would answer "no", as there is none', "no"),
         ("yes|no", None),
+        ("<yes>", "yes"),
         ("<think>No dog so far.</think> Yes", "yes"),
         ("No one is there", "no"),
     ],

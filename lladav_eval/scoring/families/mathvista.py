@@ -16,7 +16,7 @@ from lladav_eval.errors import TaskError
 from lladav_eval.records import Score
 from lladav_eval.scoring.choice import extract_choice
 from lladav_eval.scoring.distance import levenshtein
-from lladav_eval.scoring.extract import clean, is_denied, is_empty, last_boxed, stated_answer
+from lladav_eval.scoring.extract import clean, is_denied, is_empty, last_boxed, spoken, stated_answer
 from lladav_eval.scoring.judging import Judge, JudgeCall, prompt_template, unsettled
 from lladav_eval.scoring.registry import Scorer
 from lladav_eval.scoring.rows import (
@@ -141,6 +141,7 @@ def _strict(row: Row, text: str) -> str | None:
         options = lettered(choices)
         letter = extract_choice(text, options)
         return None if letter is None else options[letter]
+    text = spoken(text)
     stated = stated_answer(text)
     stated = last_boxed(text) if stated is None else stated
     said = clean(text if stated is None else stated)
