@@ -54,6 +54,12 @@ def is_sample(line: Mapping[str, Any]) -> bool:
     return "prediction" not in line and {"task", "key", "text", "status"} <= line.keys()
 
 
+def is_of_run(path: Path) -> bool:
+    """Whether the file is a run's samples.jsonl, whose texts are what the model said, never what a judge extracted."""
+    first = None if is_table(path) else next(_lines(path), None)
+    return first is not None and is_sample(first[2])
+
+
 def is_table(path: Path) -> bool:
     """Whether the file is one of VLMEvalKit's tables."""
     return path.suffix.lower() == ".xlsx"

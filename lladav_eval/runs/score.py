@@ -13,7 +13,7 @@ from lladav_eval.data.table import Table
 from lladav_eval.errors import TaskError, UsageError
 from lladav_eval.records import Score
 from lladav_eval.runs import manifest
-from lladav_eval.runs.predictions import is_table, read_predictions, read_replies
+from lladav_eval.runs.predictions import is_of_run, is_table, read_predictions, read_replies
 from lladav_eval.runs.tasks import read_task, resolve_tasks
 from lladav_eval.scoring.aggregate import Counts, count, interval
 from lladav_eval.scoring.clusters import CLUSTER_COLUMNS, cluster_of
@@ -133,7 +133,7 @@ def score_predictions(
     )
     answers = read_predictions(predictions, len(rows), indices, questions, asked.task)
     replies = read_replies(judge_replies, len(rows)) if judge_replies is not None else None
-    scores, notes = _scores(scorer, rows, answers, protocol, replies, table)
+    scores, notes = _scores(scorer, rows, answers, protocol, replies, table, raw=is_of_run(predictions))
     metrics, headline = _metrics(scorer, scores, protocol, table)
     counts = count(score.status for score in scores)
     low_high = None
@@ -192,9 +192,10 @@ def _scores(
     protocol: Protocol,
     replies: Mapping[int, tuple[str, ...]] | None,
     table: Table,
+    raw: bool,
 ) -> tuple[list[Score], tuple[str, ...]]:
     judge = scorer.judge if protocol == "official" else None
-    extracted = judge is not None and judge.takes_extractions and replies is None
+    extracted = judge is not None and judge.takes_extractions and replies is None and not raw
     scores = []
     for (place, row), (doc_id, given) in zip(rows, enumerate(answers), strict=True):
         answer = given or ""

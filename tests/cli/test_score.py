@@ -182,6 +182,11 @@ def test_stored_extractions_of_mathvista(call: Any) -> None:
     code, last, err = call("mathvista", [row], ["14.0"], "--json")
     assert "taken as what the judge extracted" in err
     assert (code, json.loads(last)["metrics"]["accuracy"]) == (0, 100.0)
+    # What a run has is what the model said.
+    sample = {"task": "lladav_mathvista", "doc_id": 0, "key": "k", "text": "14 are there", "status": "scored"}
+    code, last, err = call("mathvista", [row], json.dumps(sample) + "\n", "--json")
+    assert "1 of 1 answers wait for a judge" in err
+    assert (code, json.loads(last)["metrics"]) == (0, {})
 
 
 def test_only_the_rows_of_the_task(call: Any) -> None:
