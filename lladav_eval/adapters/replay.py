@@ -121,12 +121,13 @@ def _parse(line: bytes, where: str) -> tuple[str | None, int, str | None]:
         raise UsageError(f"{where} is not JSON, or is cut off: one object a line is wanted") from None
     if not isinstance(value, dict):
         raise UsageError(f"{where} is not a JSON object but {type(value).__name__}")
-    doc_id, text, task = value.get("doc_id"), value.get("prediction", value.get("text")), value.get("task")
+    of_run = "prediction" not in value and "status" in value
+    doc_id, text, task = value.get("doc_id"), value.get("text" if of_run else "prediction"), value.get("task")
     if not isinstance(doc_id, int) or isinstance(doc_id, bool) or doc_id < 0:
         raise UsageError(f"{where}: doc_id must be the row's position (0, 1, ...), not {doc_id!r:.40}")
     if not isinstance(text, str):
         raise UsageError(f"{where}: prediction must be text, not {text!r:.40}")
     if task is not None and not isinstance(task, str):
         raise UsageError(f"{where}: task must be a name, not {task!r:.40}")
-    failed = "prediction" not in value and value.get("status") == "failed"
+    failed = of_run and value["status"] == "failed"
     return task.removeprefix(_PREFIX) if task is not None else None, doc_id, None if failed else text

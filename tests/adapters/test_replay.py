@@ -104,6 +104,7 @@ def test_doubled_ids_are_named(tmp_path: Path) -> None:
         ('{"doc_id": -1, "prediction": "A"}', "line 2: doc_id must be"),
         ('{"doc_id": 1, "prediction": null}', "line 2: prediction must be text, not None"),
         ('{"doc_id": 1}', "line 2: prediction must be text"),
+        ('{"doc_id": 1, "text": "Which colour?"}', "line 2: prediction must be text"),
         ('{"doc_id": 1, "prediction": "A", "task": 3}', "line 2: task must be a name"),
         ('{"doc_id": 1, "prediction": "A", "task": "mmmu"}', 'only some lines have a "task"'),
     ],
