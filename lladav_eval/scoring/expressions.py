@@ -16,10 +16,6 @@ _TOKEN = re.compile(
     r"\s*(?:(?P<number>\d+\.?\d*|\.\d+)|(?P<command>\\[a-zA-Z]+|sqrt|sin|cos|tan|log|ln|exp|pi)"
     r"|(?P<letter>[a-zA-Zα-ωΑ-Ω√])|(?P<sign>\*\*|[-+*/^(){}\[\]×·÷!|_°]))"
 )
-_WORD = re.compile(
-    r"(?<![A-Za-z\\])(?!(?:sqrt|sin|cos|tan|log|exp)(?![A-Za-z]{2}))[A-Za-z]{3,}(?![A-Za-z])", re.IGNORECASE
-)
-"""No product of variables: "the value of 0" isn't 0."""
 _FUNCTIONS = {"sin": "sin", "cos": "cos", "tan": "tan", "log": "log", "ln": "log", "exp": "exp", "sqrt": "sqrt"}
 _FRACTIONS = frozenset(("\\frac", "\\dfrac", "\\tfrac"))
 _PRODUCT = frozenset(("*", "×", "·", "\\times", "\\cdot"))
@@ -34,8 +30,6 @@ def read_expression(text: str) -> Any:
     """A SymPy expression. Raises Unreadable."""
     tokens, place = [], 0
     text = text.strip()
-    if _WORD.search(text):
-        raise Unreadable
     while place < len(text):
         match = _TOKEN.match(text, place)
         if match is None:

@@ -52,6 +52,10 @@ _THOUSANDS = re.compile(r"(?<=\d)(?:,|\\,|\{,\})(?=\d{3}(?!\d))")
 _SILENT = re.compile(r"\\(?:left|right|displaystyle|,|;|!|:| )|\\[()\[\]]|\\?\$|~")
 _APART = re.compile(r"(?<!\d) +| +(?!\d)")
 """Spaces that say nothing. One between digits does: 1 1/2 is not 11/2."""
+_WORD = re.compile(
+    r"(?<![A-Za-z\\])(?!(?:sqrt|sin|cos|tan|log|exp)(?![A-Za-z]{2}))[A-Za-z]{3,}(?![A-Za-z])", re.IGNORECASE
+)
+"""A word, or a product of variables ("2abc")."""
 _SEVERAL = re.compile(r"(?<![a-z\\])(?:or|and)(?![a-z])", re.IGNORECASE)
 """``x = 5 or x = 6`` is no single answer."""
 
@@ -152,10 +156,18 @@ def _same_value(first: str, second: str) -> bool:
     (first, unit), (second, other) = _unit(first), _unit(second)
     if unit and other and unit != other:
         return False
+    if _has_words(first, second) or _has_words(second, first):
+        return False
     try:
         return _equal(read_expression(first), read_expression(second))
     except (Unreadable, ArithmeticError, ValueError, TypeError, RecursionError):
         return False
+
+
+def _has_words(text: str, other: str) -> bool:
+    """Whether letters side by side are no product of the other text's variables: "the value of 0" isn't 0."""
+    letters = set(other.casefold())
+    return any(not letters.issuperset(word.casefold()) for word in _WORD.findall(text))
 
 
 def _equal(first: Any, second: Any) -> bool:
