@@ -67,6 +67,8 @@ def test_mathverse_extracts_then_compares_until_it_is_0_or_1() -> None:
     assert is_unsettled(judge.score(row, response, ("3", "hm"), 0))
     assert judge.score(row, " ", (), 0).status == "empty"
     assert judge.next_call(row, " ", ()) is None
+    assert judge.next_call(row, response, ("3", *["hm"] * 4)) is not None
+    assert is_unsettled(judge.score(row, response, ("3", *["hm"] * 4), 0))
     assert judge.next_call(row, response, ("3", *["hm"] * 5)) is None
     assert judge.score(row, response, ("3", *["hm"] * 5), 0).status == "unparsed"
 
@@ -88,6 +90,9 @@ def test_mmbench_asks_up_to_three_times_then_draws() -> None:
     assert drawn.status == "unparsed"
     assert drawn.details["guess"] in "ABCDE"
     assert drawn == judge.score(row, "somewhat blueish", ("hm",) * 3, 5)
+    many = [judge.score({**row, "index": index}, "somewhat blueish", ("hm",) * 3, 0) for index in range(100)]
+    assert {each.details["guess"] for each in many} == set("ABCDE")
+    assert [each.value for each in many] == [float(each.details["guess"] == row["answer"]) for each in many]
 
 
 @pytest.mark.parametrize("text", ["{}", "{question}", "{0}", "%s", "'"])

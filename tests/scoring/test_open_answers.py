@@ -40,6 +40,7 @@ def right(text: str, answer: str, protocol: str) -> bool:
         ("−141", "-141", False, True),
         ("", "5", False, False),
         ("[unclosed", "[unclosed", True, True),
+        ("$", "5", False, False),
     ],
 )
 def test_open_answers(text: str, answer: str, official: bool, strict: bool) -> None:
