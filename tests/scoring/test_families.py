@@ -101,6 +101,16 @@ def test_a_missing_column_is_named(family: str, protocol: Protocol) -> None:
             scorer.score(row, "B", protocol, 0)
 
 
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_named_columns_are_all_that_is_read(family: str, protocol: Protocol) -> None:
+    """Answers are scored again from these alone (runs/score.py)."""
+    scorer = get_scorer(family)
+    row = {name: ROWS[family][name] for name in (*scorer.columns, *scorer.optional) if name in ROWS[family]}
+    for text in (RIGHT[family], WRONG[family], "dark blue", "The answer is B.", "C. a cat"):
+        assert scorer.score(row, text, protocol, 0) == judged(family, text, protocol)
+
+
 @pytest.mark.parametrize(
     ("family", "change", "message"),
     [

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 from example_rows import OPTIONS, ROWS
 
+from lladav_eval.errors import TaskError
 from lladav_eval.scoring.families.mmbench import match
 from lladav_eval.scoring.families.mmmu import parse_letter, parse_letter_pro
 from lladav_eval.scoring.families.realworldqa import official_letter as realworldqa_letter
 from lladav_eval.scoring.families.videomme import official_letter as videomme_letter
 from lladav_eval.scoring.registry import get_scorer
+from lladav_eval.scoring.rows import Protocol
 
 # Recorded by running the scripts themselves. text: MMMU, MMMU-Pro, MMBench (exact matching), Video-MME, RealWorldQA
 TABLE = {
@@ -109,6 +111,15 @@ def test_mmbench_is_right_only_if_every_roll_is() -> None:
 def test_mmbench_options_that_are_not_there(missing: object) -> None:
     row = {**ROWS["mmbench"], "C": missing, "D": missing}
     assert get_scorer("mmbench").score(row, "a banana on dark blue", "official", 0).extracted == "B"
+
+
+@pytest.mark.parametrize("protocol", ["official", "strict"])
+@pytest.mark.parametrize(("text", "value"), [("B) dark blue", 1), ("C)", 0), ("E)", 0)])
+def test_mlvu_without_its_candidates_has_four_letters(text: str, value: float, protocol: Protocol) -> None:
+    row = {"answer": "B", "task_type": "ego"}
+    assert get_scorer("mlvu").score(row, text, protocol, 0).value == value
+    with pytest.raises(TaskError, match="outside the options ABCD"):
+        get_scorer("mlvu").score({**row, "answer": "E"}, text, protocol, 0)
 
 
 def test_mlvu_averages_its_tasks() -> None:

@@ -38,6 +38,7 @@ def test_the_authors_score_a_text_without_the_cue_as_none() -> None:
     scorer = get_scorer("docvqa")
     scores = [scorer.score({"answers": [gold]}, "red", "official", 0) for gold in ("red", "none")]
     assert [score.value for score in scores] == [1.0, 0.0]
+    assert [score.details["authors"] for score in scores] == [0.0, 1.0]
     metrics = scorer.aggregate(scores)
     assert metrics["anls"] == 50
     assert metrics["anls_authors"] == 50
@@ -48,6 +49,10 @@ def test_the_authors_score_a_text_without_the_cue_as_none() -> None:
 def test_padding_counts_in_the_script_s_length_only() -> None:
     assert similarity("  dark blux  ", ["dark blue"], normalised_length=False) == pytest.approx(1 - 1 / 13)
     assert similarity("  dark blux  ", ["dark blue"], normalised_length=True) == pytest.approx(1 - 1 / 9)
+
+
+def test_nothing_is_like_nothing() -> None:
+    assert similarity(" ", [""], normalised_length=True) == 1
 
 
 def ocr(text: str, answers: list[str] | str, protocol: str, dataset: str = "svt") -> bool:
@@ -69,9 +74,17 @@ def ocr(text: str, answers: list[str] | str, protocol: str, dataset: str = "svt"
         ("x ^ 2", ["x^2"], "svt", False, False),
         ("centre", "CENTRE", "svt", True, True),
         ("theatre", ["centre", "theatre"], "svt", True, True),
+        ("centre", ["CENTRE."], "svt", False, True),
+        ("it's", ["it\u2019s"], "svt", False, True),
         ("", ["CENTRE"], "svt", False, False),
     ],
 )
 def test_ocrbench(text: str, answers: list[str] | str, dataset: str, official: bool, strict: bool) -> None:
     assert ocr(text, answers, "official", dataset) is official
     assert ocr(text, answers, "strict", dataset) is strict
+
+
+def test_punctuation_alone_is_no_answer() -> None:
+    row = {"dataset": "svt", "question_type": "Regular Text Recognition", "answer": ["CENTRE"]}
+    score = get_scorer("ocrbench").score(row, " . ", "strict", 0)
+    assert (score.value, score.extracted, score.status) == (0, None, "unparsed")
