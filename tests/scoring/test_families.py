@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from lladav_eval.errors import TaskError
 from lladav_eval.records import Score
+from lladav_eval.scoring import registry
 from lladav_eval.scoring.registry import FAMILIES, get_scorer
 from lladav_eval.scoring.rows import Protocol
 
@@ -179,6 +180,15 @@ def test_no_text_crashes_and_white_space_around_changes_nothing(family: str, tex
 
 def test_an_unknown_family_names_the_known_ones() -> None:
     with pytest.raises(TaskError, match=r"mmmu, .*pope"):
+        get_scorer("gqa")
+
+
+def test_a_family_without_its_module_or_its_scorer_says_what_to_add(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry._MODULES, "gqa", "gqa")
+    with pytest.raises(TaskError, match=r"can't be imported .*: add lladav_eval\.scoring\.families\.gqa"):
+        get_scorer("gqa")
+    monkeypatch.setitem(registry._MODULES, "gqa", "pope")
+    with pytest.raises(TaskError, match=r"families\.pope has no SCORERS\['gqa'\]: add it"):
         get_scorer("gqa")
 
 
