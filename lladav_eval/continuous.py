@@ -124,7 +124,7 @@ class Batch:
         release_memory(self._model.device)  # after the handler: a traceback keeps the tensors of its frames alive
         if len(joining) == 1 and not self._running:
             return [*refused, Done(joining[0].index, Cost(time.perf_counter()), None, OUT_OF_MEMORY)]
-        self.width = max(1, len(self._running) + len(joining) // 2)
+        self.width = len(self._running) + len(joining) // 2
         self._waiting.extendleft(reversed(joining))
         return refused
 
@@ -177,7 +177,7 @@ class Batch:
         """Make room after a step that didn't fit in memory."""
         alone = len(active) == 1
         done = [self._leave(active[0], None, OUT_OF_MEMORY)] if alone else []
-        self.width = max(1, math.ceil(len(active) / 2))
+        self.width = math.ceil(len(active) / 2)
         # A step that broke off may have renewed a part of an approximate mode's cache: then all begin anew.
         for number in () if alone else reversed(active[0 if self._params.approximate else self.width :]):
             job, _ = self._running.pop(number)

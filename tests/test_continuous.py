@@ -129,6 +129,26 @@ def test_no_more_samples_than_memory_holds(
     assert max(sizes) == 1
 
 
+def test_what_ran_out_of_memory_is_not_tried_again_however_much_was_thought_to_fit(
+    model: LladaV, monkeypatch: pytest.MonkeyPatch, sizes: list[int]
+) -> None:
+    alone = ids(model.generate(requests(), PARAMS, batch_size=1))
+    sizes.clear()
+    real, refused = BoundPrompts.__call__, []
+
+    def limited(self: BoundPrompts, queries: Sequence[Query]) -> list[torch.Tensor]:
+        if len(queries) > 2:
+            refused.append(len(queries))
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(self, queries)
+
+    monkeypatch.setattr(BoundPrompts, "__call__", limited)
+    monkeypatch.setattr(LladaV, "_holds", lambda self, params: lambda sizes: True)
+    assert ids(model.generate(requests(), PARAMS, batch_size=None)) == alone
+    assert refused == [7, 4]
+    assert max(sizes) == 2
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -160,6 +180,18 @@ def test_what_is_too_long_or_wrongly_marked_fails_alone(model: LladaV) -> None:
     assert "the model was trained for" in (answers[2].error or "")
     assert "placeholders" in (answers[3].error or "")
     assert ids([*answers[:2], *answers[4:]]) == good
+
+
+def test_prompt_answer_and_suffix_may_take_all_positions_and_no_more(model: LladaV) -> None:
+    request = Request("digit " * 80)
+    prompt = model.preparer.prepare(request, PARAMS).prompt
+    assert prompt is not None
+    rest, suffix = model.config.max_length - len(prompt.token_ids), " right"
+    taken = len(model.tokenizer.encode(suffix))
+    for length, whole in ((rest - taken, True), (rest - taken + 1, False)):
+        (answer,) = model.generate([request], SamplingParams(length, length, 1, suffix=suffix))
+        assert (answer.status == "ok") is whole
+    assert f"take {model.config.max_length + 1} positions" in (answer.error or "")
 
 
 def test_the_time_limit_ends_a_sample_between_steps_and_spares_the_others(

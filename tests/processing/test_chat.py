@@ -149,6 +149,24 @@ def test_token_listed_only_in_the_config_is_added(tmp_path: Path) -> None:
         ChatTokenizer.from_dir(tmp_path)
 
 
+@pytest.mark.parametrize("special", [True, False])
+@pytest.mark.parametrize(
+    ("setting", "changed", "same"),
+    [("single_word", "end", "ending"), ("lstrip", "  end", "end"), ("rstrip", "end  ", "end")],
+)
+def test_a_token_of_the_config_has_its_settings(
+    tmp_path: Path, setting: str, changed: str, same: str, special: bool
+) -> None:
+    write_tokenizer(tmp_path)
+    path = tmp_path / "tokenizer_config.json"
+    fields = json.loads(path.read_text())
+    fields["added_tokens_decoder"] = {"262": {"content": "end", "special": special, setting: True}}
+    path.write_text(json.dumps(fields))
+    tokenizer = ChatTokenizer.from_dir(tmp_path)
+    assert tokenizer.encode(changed) == [262]
+    assert (262 in tokenizer.encode(same)) == (same == "end")
+
+
 @pytest.mark.parametrize(("template", "reason"), [(None, "has no chat_template"), ("{% for %}", "not valid Jinja")])
 def test_unusable_template(tmp_path: Path, template: str | None, reason: str) -> None:
     with pytest.raises(CheckpointError, match=reason):
