@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator, Sequence
 from itertools import count
@@ -17,7 +18,7 @@ from lladav_eval.continuous import Batch, Done, Job
 from lladav_eval.errors import past_time
 from lladav_eval.model.bound import BoundPrompts
 from lladav_eval.model.lladav import LladavModel
-from lladav_eval.model.memory import PromptSize
+from lladav_eval.model.memory import USABLE, PromptSize, batch_bytes
 from lladav_eval.records import Prompt, Query
 
 PARAMS = SamplingParams(8, 4, 4)
@@ -127,6 +128,19 @@ def test_no_more_samples_than_memory_holds(
     sizes.clear()
     assert ids(model.generate(requests(3), MODES[mode], batch_size=None)) == alone[:3]
     assert max(sizes) == 1
+
+
+def test_the_devices_free_memory_bounds_the_batch(
+    model: LladaV, monkeypatch: pytest.MonkeyPatch, sizes: list[int]
+) -> None:
+    asked = [Request("List each digit")] * 7
+    prompt = model.preparer.prepare(asked[0], PARAMS).prompt
+    assert prompt is not None
+    three = [PromptSize.of(prompt, model.config)] * 3
+    needed = batch_bytes(model.config, len(model.tokenizer), three, PARAMS, torch.float32, "cpu")
+    monkeypatch.setattr("lladav_eval.pipeline.free_bytes", lambda device: math.ceil(needed / USABLE))
+    model.generate(asked, PARAMS, batch_size=None)
+    assert max(sizes) == 3
 
 
 def test_what_ran_out_of_memory_is_not_tried_again_however_much_was_thought_to_fit(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -134,6 +136,41 @@ def test_a_failed_request_is_in_the_result_and_spares_the_others(model: LladaV, 
     assert "gone.mp4" in (answers[1].error or "")
     assert "the model was trained for 512" in (answers[3].error or "")
     assert same([answers[0], answers[2], answers[4]], model.generate(requests()[:3], PARAMS))
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_what_fails_at_the_end_or_alone_is_in_the_result_too(tmp_path: Path, causal: bool) -> None:
+    model = lladav_eval.load(write_checkpoint(tmp_path, lladav_eval_causal=causal))
+    missing = Request("Which way?", video=tmp_path / "gone.mp4")
+    for good in (0, 2):
+        answers = model.generate([*[Request("List each digit")] * good, missing, missing], PARAMS, batch_size=1)
+        assert [answer.status for answer in answers] == ["ok"] * good + ["failed"] * 2
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_batchs_time_is_shared_and_told_apart_by_first_and_later_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, causal: bool
+) -> None:
+    model = lladav_eval.load(write_checkpoint(tmp_path, lladav_eval_causal=causal))
+    clock, calls, real = [0.0], count(), BoundPrompts.__call__
+
+    def slow(self: BoundPrompts, queries: Sequence[Query]) -> list[torch.Tensor]:
+        clock[0] += 1.0 if next(calls) else 5.0
+        return real(self, queries)
+
+    monkeypatch.setattr(BoundPrompts, "__call__", slow)
+    for module in ("continuous", "pipeline"):
+        monkeypatch.setattr(f"lladav_eval.{module}.time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    params = SamplingParams(8, 4, 4)
+    answers = model.generate([Request("List each digit"), Request("digit")], params, batch_size=2)
+    steps = 8 if causal else 4
+    for answer in answers:
+        assert answer.forward_passes == steps
+        assert (answer.output_tokens, answer.stop_reason) == (8, "length")
+        assert (answer.prefill_seconds, answer.decode_seconds) == (2.5, (steps - 1) / 2)
+        assert answer.seconds == 2.5 + (steps - 1) / 2
+        assert answer.media_seconds is not None
+        assert answer.flops
 
 
 def test_trace_names_every_filled_position_once(model: LladaV) -> None:
