@@ -87,7 +87,11 @@ def test_fewer_large_requests_are_made_ready_and_media_let_go_of(
             yield Request("Which digit?", (image,)), PARAMS
             del image
 
-    for most, drawn in ((1 << 30, 20), (1, 8)):
+    request = Request("Which digit?", (picture(40, 40),))
+    prompt = model.preparer.prepare(request, PARAMS).prompt
+    assert prompt is not None
+    each = request.media_bytes + prompt.pixels[0].nbytes
+    for most, drawn in ((1 << 30, 20), (2 * each + 1, 10), (2 * each, 9), (1, 8)):
         monkeypatch.setattr(preparing, "MOST_BYTES", most)
         pictures.clear()
         stream = model.stream(asked(), batch_size=8)

@@ -93,6 +93,26 @@ def test_faster_hardware_is_faster_and_caches_help() -> None:
     assert not exact.approximate
 
 
+def test_guidance_takes_two_passes_a_step_that_move_twice_as_much() -> None:
+    plain, guided = SamplingParams(4, 4, 4), SamplingParams(4, 4, 4, cfg_scale=0.5)
+    assert planned(work=replace(WORK, params=plain)).forward_passes == 4
+    assert planned(work=replace(WORK, params=guided)).forward_passes == 8
+    for one, two in zip(*(passes(CONFIG, OFFICIAL_VOCABULARY, 100, each) for each in (plain, guided)), strict=True):
+        assert (two.flops, two.elements) == (2 * one.flops, 2 * one.elements)
+
+
+def test_first_layers_are_kept_in_float32_and_where_the_hardware_can() -> None:
+    work = replace(WORK, params=SamplingParams(4, 4, 4))
+
+    def flops(dtype: torch.dtype, keeps: bool) -> float:
+        device = replace(TABLE["a100"], keeps_first_layer=keeps)
+        return estimate(work, CONFIG, OFFICIAL_VOCABULARY, device, dtype).flops
+
+    usual = flops(torch.float32, False)
+    assert flops(torch.float32, True) < usual
+    assert flops(torch.bfloat16, True) == flops(torch.bfloat16, False) == usual
+
+
 def test_a_threshold_is_called_an_upper_bound() -> None:
     assert planned(work=replace(WORK, params=SamplingParams(16, 16, 16, threshold=0.9))).upper_bound
     assert not planned().upper_bound
