@@ -9,17 +9,20 @@ from typing import Any
 import pytest
 import torch
 
-from lladav_eval.errors import EnvironmentError_, SettingError
+from lladav_eval.engine.base import Item
+from lladav_eval.errors import EnvironmentError_, SampleError, SettingError
 from lladav_eval.model.config import parse_config
 from lladav_eval.model.memory import USABLE, PromptSize, batch_bytes, weight_bytes
 from lladav_eval.model.official import OFFICIAL_FIELDS, OFFICIAL_VOCABULARY
 from lladav_eval.planning import hardware
-from lladav_eval.planning.assumptions import typical
+from lladav_eval.planning.assumptions import TEMPLATE_TOKENS, typical
 from lladav_eval.planning.estimate import GOOD_ENOUGH, OPERATIONS_PER_LAYER, SAMPLER_SECONDS, Estimate, estimate
 from lladav_eval.planning.hardware import GIB, TABLE, Hardware
 from lladav_eval.planning.passes import passes
 from lladav_eval.planning.workload import Workload, workload
 from lladav_eval.records import RunSpec, SamplingParams
+from lladav_eval.runs import questions
+from lladav_eval.runs.questions import Plan
 from lladav_eval.runs.tasks import list_tasks, read_task
 
 CONFIG = parse_config(OFFICIAL_FIELDS)
@@ -158,7 +161,10 @@ def test_rows_that_are_not_here_are_assumed_and_it_is_said(monkeypatch: pytest.M
     assert found.note is not None
     assert "900 rows" in found.note
     assert "not been fetched" in found.note
-    assert found.prompts[0].tiles > 1
+    (prompt,) = found.prompts
+    assert prompt.tiles > 1
+    kind = typical("lladav_mmmu", "mmmu")
+    assert prompt.positions == prompt.visual + TEMPLATE_TOKENS + kind.text
     with pytest.raises(SettingError):
         workload(RunSpec(tasks=("lladav_mmmu",), model="m", gen=(("steps", "0"),)), "lladav_mmmu", CONFIG, None, 5)
 
@@ -170,6 +176,23 @@ def test_nothing_is_assumed_about_a_users_own_task(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("lladav_eval.planning.workload.load_tasks", missing)
     with pytest.raises(EnvironmentError_, match="no rows"):
         workload(RunSpec(tasks=("lladav_pocket_yesno",), model="m"), "lladav_pocket_yesno", CONFIG, None, 5)
+
+
+def test_rows_that_cant_be_asked_cost_nothing_and_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    torn: set[int] = {1}
+
+    def build(plan: Plan, row: int, fingerprint: str) -> Item:
+        item = questions.build(plan, row, fingerprint)
+        return replace(item, question=None, reason="torn") if row in torn else item
+
+    monkeypatch.setattr("lladav_eval.planning.workload.build", build)
+    spec = RunSpec(tasks=("lladav_pocket_yesno",), model="m", limit=4)
+    found = workload(spec, spec.tasks[0], CONFIG, None, 4)
+    assert (found.rows, len(found.prompts), found.assumed) == (3, 3, False)
+    assert found.note == "1 of 4 rows can't be asked and cost nothing (row 1: torn)"
+    torn.update(range(4))
+    with pytest.raises(SampleError, match="no row could be read, the first because of row 0: torn"):
+        workload(spec, spec.tasks[0], CONFIG, None, 4)
 
 
 @pytest.mark.parametrize("name", ["hf:org/name", "openai:m@http://h/v1", "lmms:dummy", "replay:x.jsonl"])
