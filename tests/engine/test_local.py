@@ -114,7 +114,7 @@ def with_picture(number: int) -> Item:
 
 
 def test_batches_of_large_media_are_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "MOST_BYTES", 500)
+    monkeypatch.setattr(local, "MOST_BYTES", 512)
     model = Upper()
     with LocalEngine(lambda: model, 8) as engine:
         list(engine.answer(with_picture(number) for number in range(5)))
