@@ -187,3 +187,49 @@ def test_what_lay_behind_a_dead_workers_batch_is_asked_again_as_it_was() -> None
     assert len(lost) == 1, "the batch behind, whole"
     assert singles, "the batch it died over, one by one"
     assert death == f"worker 0 died; its {len(lost[0]) + len(singles)} samples are asked again"
+
+
+class Alone(Dealt):
+    """One worker, which isn't ready at first and dies over any of some rows."""
+
+    def __init__(self, deadly: set[int]) -> None:
+        super().__init__()
+        self.deadly = deadly
+        self.waiting = {0: deque()}
+        self.loaded = False
+        self.closed = False
+
+    def __len__(self) -> int:
+        return 1
+
+    def ready(self) -> Iterator[int]:
+        return iter(self.waiting if self.loaded else ())
+
+    def wait(self) -> Answered | Lost | None:  # type: ignore[override]
+        if not self.loaded:
+            self.loaded = True
+            return None
+        batch = self.waiting[0].popleft()
+        if self.deadly.isdisjoint(batch):
+            return Answered(0, [(place, Generation(str(row))) for place, row in enumerate(batch)])
+        self.waiting[0].clear()
+        return Lost(0, "worker 0 died")
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_a_sample_behind_anothers_death_keeps_the_deaths_it_has_caused() -> None:
+    crew = Alone({0, 1})
+    given, said = deal(crew, iter(items(8)), 4)
+    assert sorted(given) == list(range(8))
+    assert {row for row, text in given.items() if text != str(row)} == {0, 1}
+    assert all(given[row].startswith("3 workers died over this sample") for row in (0, 1))
+    assert len(said) == 1 + 2 + 2, "one over the batch of both, two over each"
+
+
+def test_the_crew_is_closed_whatever_happened() -> None:
+    crew = Alone(set())
+    with pytest.raises(ValueError, match="a bug"), CrewEngine(crew, 4, print):
+        raise ValueError("a bug")
+    assert crew.closed
