@@ -119,7 +119,7 @@ class TestLinear:
         assert list(module.state_dict()) == ["weight", "bias"]
 
 
-def heads(count: int, length: int, seed: int, strided: bool = False, batch: int = 2, size: int = 8) -> Tensor:
+def heads(count: int, length: int, seed: int, strided: bool = False, batch: int = 3, size: int = 8) -> Tensor:
     """(batch, count, length, size), lying head by head or, strided, as projections leave them."""
     if strided:
         return draw(batch, length, count, size, seed=seed).transpose(1, 2)
@@ -188,7 +188,7 @@ class TestAttention:
     @pytest.mark.usefixtures("refused")
     def test_limits_go_torchs_way(self) -> None:
         q, k, v = heads(4, 520, 1), heads(2, 520, 2), heads(2, 520, 3)
-        visible = (torch.rand(2, 1, 520, 520, generator=torch.Generator().manual_seed(0)) > 0.5) | torch.eye(520).bool()
+        visible = (torch.rand(3, 1, 520, 520, generator=torch.Generator().manual_seed(0)) > 0.5) | torch.eye(520).bool()
         with torch.no_grad():
             limited, causal = attention(q, k, v, visible), attention(q, k, v, causal=True)
             k, v = k.repeat_interleave(2, 1), v.repeat_interleave(2, 1)
