@@ -77,6 +77,8 @@ def test_a_run_counts_every_sample_and_leaves_its_files(tmp_path: Path, tasks: P
     samples = lines(tmp_path / "run" / "samples.jsonl")
     assert [(row["task"], row["doc_id"]) for row in samples] == [(t, i) for t in SPEC.tasks for i in range(10)]
     assert samples[1]["status"] == "failed"
+    assert samples[1]["metrics"] == {"accuracy": 0.0}
+    assert [row["category"] for row in samples[:3]] == ["red", "green", "blue"]
     assert samples[1]["error"] == "scoring failed: RuntimeError: the scorer met something odd and more"
     assert samples[2]["prompt"] == "Row 2: which colour is this?"
     assert samples[2]["target"] == samples[2]["extracted"] == "blue"
@@ -277,10 +279,10 @@ def test_a_task_that_cant_be_run_is_refused_before_the_model_is_loaded(
     def load() -> toy.ToyModel:
         raise AssertionError("the model was loaded")
 
-    started = time.monotonic()
+    started = time.process_time()  # of this process: other work on the machine doesn't count
     with pytest.raises(error, match=message):
         execute(SPEC, load, RunDirectory(tmp_path / "run"))
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def command(out: Path) -> list[str]:
