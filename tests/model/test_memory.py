@@ -5,6 +5,7 @@ Tolerance: the estimate is between 0.9 and 1.25 of the measured peak; ``USABLE``
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -20,7 +21,17 @@ import lladav_eval
 from lladav_eval import LladaV, Request, SamplingParams
 from lladav_eval.continuous import Batch, Job
 from lladav_eval.model.bound import BoundPrompts
-from lladav_eval.model.memory import USABLE, PromptSize, batch_bytes, batch_that_fits, free_bytes, weight_bytes
+from lladav_eval.model.cache import SequenceStore
+from lladav_eval.model.memory import (
+    USABLE,
+    PromptSize,
+    _encoding_bytes,
+    _store_bytes,
+    batch_bytes,
+    batch_that_fits,
+    free_bytes,
+    weight_bytes,
+)
 from lladav_eval.preparing import Prepared
 from lladav_eval.records import IMAGE_PLACEHOLDER_ID
 
@@ -141,9 +152,25 @@ def test_encoding_many_tiles_is_counted(checkpoint: Path) -> None:
     prepared = prepare(model, requests)
     prompts = [item.prompt for item in prepared if item.prompt is not None]
     measured = peak(lambda: BoundPrompts.bind(model.model, prompts))
-    from lladav_eval.model.memory import _encoding_bytes
-
     assert 0.9 <= _encoding_bytes(model.config, sizes(model, requests), torch.float32) / measured <= 1.3
+
+
+def test_the_tower_is_counted_where_no_prompt_has_many_tiles(checkpoint: Path) -> None:
+    model = lladav_eval.load(checkpoint, device="cpu", dtype="float32")
+    requests = [Request("?", (picture(32, 32),) * 2)] * 8
+    prompts = [item.prompt for item in prepare(model, requests) if item.prompt is not None]
+    measured = peak(lambda: BoundPrompts.bind(model.model, prompts))
+    assert 0.9 <= _encoding_bytes(model.config, sizes(model, requests), torch.float32) / measured <= 1.25
+
+
+@pytest.mark.parametrize("name", ["short", "prefix", "dllm"])
+def test_what_a_cache_stores_is_counted(checkpoint: Path, name: str) -> None:
+    model, params = lladav_eval.load(checkpoint, device="cpu", dtype="float32"), SETTINGS[name]
+    params = dataclasses.replace(params, gen_length=1000, block_length=8, steps=125)
+    held = params.gen_length if name == "dllm" else 0
+    store = SequenceStore.empty(model.config, 4000, held, model.model.lm_head.weight)
+    stored = sum(each.numel() for layer in store.layers for each in vars(layer).values())
+    assert _store_bytes(model.config, [4000], params) == (0 if params.cache is None else stored)
 
 
 @pytest.mark.parametrize("kind", REQUESTS)
