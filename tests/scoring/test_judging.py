@@ -7,6 +7,7 @@ from example_rows import ROWS
 
 from lladav_eval.scoring.judging import Judge, is_unsettled
 from lladav_eval.scoring.registry import FAMILIES, get_scorer
+from lladav_eval.scoring.rows import seeded_guess
 
 
 def judge_of(family: str) -> Judge:
@@ -92,6 +93,9 @@ def test_mmbench_asks_up_to_three_times_then_draws() -> None:
     assert drawn == judge.score(row, "somewhat blueish", ("hm",) * 3, 5)
     many = [judge.score({**row, "index": index}, "somewhat blueish", ("hm",) * 3, 0) for index in range(100)]
     assert {each.details["guess"] for each in many} == set("ABCDE")
+    assert [each.details["guess"] for each in many] == [
+        seeded_guess("mmbench", str(index), "ABCDE") for index in range(100)
+    ]
     assert [each.value for each in many] == [float(each.details["guess"] == row["answer"]) for each in many]
 
 

@@ -54,6 +54,15 @@ def test_pope_figures_per_split() -> None:
     assert metrics["accuracy"] == 40
 
 
+def test_pope_figures_where_nobody_says_or_asks_for_yes() -> None:
+    scorer = get_scorer("pope")
+    for gold, text, yes_ratio in (("yes", "No", 0), ("no", "Yes", 100), ("no", "No", 0)):
+        row = {"answer": gold, "category": "random"}
+        metrics = scorer.aggregate([scorer.score(row, text, "official", 0)] * 3)
+        assert metrics["precision_random"] == metrics["recall_random"] == metrics["f1_random"] == 0
+        assert metrics["yes_ratio_random"] == yes_ratio
+
+
 def test_mme_sums() -> None:
     scorer = get_scorer("mme")
     answers = [
