@@ -208,9 +208,9 @@ class Layer(nn.Module):
     ) -> Tensor:
         """Output (T, D) of packed ``x`` (T, D), or (N, D) at the ``wanted`` rows; may take the input's place."""
         if wanted is None:
-            q, k, v = by_portions(self._project, x, *rotary, order=HEADS_FIRST)
+            q, k, v = by_portions(self._project, x, *rotary)
         else:
-            k, v = by_portions(self._keys_and_values, x, *rotary, order=HEADS_FIRST)
+            k, v = by_portions(self._keys_and_values, x, *rotary)
             x, table = x[wanted], (rotary[0][wanted], rotary[1][wanted])
             q = self.self_attn.queries(self.input_layernorm(x), *table)
         mixed = mix(q, k, v)
@@ -242,14 +242,13 @@ HEADS_FIRST = (1, 0, 2)
 def by_portions(
     run: Callable[..., tuple[Tensor, ...]],
     *inputs: Tensor,
-    order: tuple[int, ...] | None = None,
     into: tuple[Tensor, ...] | None = None,
 ) -> tuple[Tensor, ...]:
     """``run(*inputs)``, which treats every row alone, some rows at a time where no gradients are wanted.
 
     What ``run`` makes on its way to its results then never exists for all rows: that saves memory, and on a CPU time.
-    Results put together from portions lie in memory with their dimensions in ``order``, or in ``into``, which may be
-    inputs.
+    Results put together from portions are (rows, heads, K) and lie in memory ``HEADS_FIRST``, or in ``into``, which
+    may be inputs.
     """
     if torch.compiler.is_compiling() or torch.is_grad_enabled():
         return run(*inputs)
@@ -261,17 +260,14 @@ def by_portions(
     for start in range(0, rows, count):
         results = run(*(tensor[start : start + count] for tensor in inputs))
         if not outputs:
-            outputs = tuple(empty_ordered((rows, *result.shape[1:]), order, result) for result in results)
+            outputs = tuple(
+                torch.empty_permuted((rows, *result.shape[1:]), HEADS_FIRST, dtype=result.dtype, device=result.device)
+                for result in results
+            )
         for output, result in zip(outputs, results, strict=True):
             output[start : start + count] = result
         del results, result  # so that the next portion's take their place
     return outputs
-
-
-def empty_ordered(shape: tuple[int, ...], order: tuple[int, ...] | None, like: Tensor) -> Tensor:
-    """An unfilled tensor of ``like``'s type and device whose dimensions lie in memory in ``order``."""
-    order = tuple(range(len(shape))) if order is None else order
-    return torch.empty_permuted(shape, order, dtype=like.dtype, device=like.device)
 
 
 def run_layers(
