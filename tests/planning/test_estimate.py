@@ -12,6 +12,7 @@ import torch
 from lladav_eval.engine.base import Item
 from lladav_eval.errors import EnvironmentError_, SampleError, SettingError
 from lladav_eval.model.config import parse_config
+from lladav_eval.model.flops import tile_flops
 from lladav_eval.model.memory import USABLE, PromptSize, batch_bytes, weight_bytes
 from lladav_eval.model.official import OFFICIAL_FIELDS, OFFICIAL_VOCABULARY
 from lladav_eval.planning import hardware
@@ -48,6 +49,24 @@ def test_a_batch_takes_what_the_formula_says() -> None:
     slow = planned(replace(device, bandwidth=10), work)
     assert slow.bound == "bandwidth"
     assert slow.seconds == pytest.approx(100 * moving + 32 * OPERATIONS_PER_LAYER * 1e-5 + SAMPLER_SECONDS)
+
+
+def test_the_tower_adds_its_operations() -> None:
+    device, tiles = TABLE["a100"], 5
+    plain, seen = (
+        planned(work=replace(WORK, rows=10, prompts=(PromptSize(100, 0, count),)), batch_size=4) for count in (0, tiles)
+    )
+    assert plain.seconds is not None
+    assert seen.seconds is not None
+    adding = tile_flops(CONFIG) * tiles * 10
+    assert seen.flops - plain.flops == pytest.approx(adding)
+    rate = device.peak(torch.bfloat16) * device.utilisation
+    assert seen.seconds - plain.seconds == pytest.approx(adding / rate)
+
+
+def test_rows_that_are_assumed_have_not_been_read() -> None:
+    assert planned(work=replace(WORK, assumed=True)).rows_read == 0
+    assert planned().rows_read == 2
 
 
 def test_memory_is_filled_and_not_exceeded() -> None:
