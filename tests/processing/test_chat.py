@@ -143,6 +143,10 @@ def test_token_listed_only_in_the_config_is_added(tmp_path: Path) -> None:
     path.write_text(json.dumps(fields))
     assert ChatTokenizer.from_dir(tmp_path).eot_id == 261
 
+    fields["added_tokens_decoder"] |= {"263": {"content": "second"}, "262": {"content": "first"}}
+    path.write_text(json.dumps(fields))
+    assert ChatTokenizer.from_dir(tmp_path).encode("secondfirst") == [263, 262]
+
     fields["added_tokens_decoder"] = {"999": {"content": SPECIAL[-1], "special": True}}
     path.write_text(json.dumps(fields))
     with pytest.raises(CheckpointError, match="should have id 999"):

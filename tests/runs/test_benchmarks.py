@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from lladav_eval.adapters.chat_reply import RequestRejected
 from lladav_eval.cli.main import invoke
@@ -148,6 +150,16 @@ def test_without_a_judge_the_official_figure_stays_empty(mathvista: Path, tmp_pa
     assert task["waiting_for_judge"] > 0
     assert list(task["metrics"]) == ["strict"]
     assert task["headline"] == "strict"
+
+
+@pytest.mark.parametrize("judge", [None, "judge@http://localhost:1/v1"])
+def test_that_a_judge_is_missing_is_said_in_one_line(mathvista: Path, tmp_path: Path, judge: str | None) -> None:
+    said = io.StringIO()
+    spec = RunSpec(("lladav_mathvista",), "says", data=str(mathvista), judge=judge)
+    run_directory = RunDirectory(tmp_path / "run")
+    execute(spec, lambda: Says(["14", "15"]), run_directory, console=Console(file=said, width=40))
+    note = "note: lladav_mathvista: the official figure needs a judge and will stay empty; give --judge MODEL@URL\n"
+    assert (note in said.getvalue()) is (judge is None)
 
 
 def test_the_judge_fills_it_and_its_replies_are_stored(mathvista: Path, tmp_path: Path) -> None:
