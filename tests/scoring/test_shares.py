@@ -26,6 +26,7 @@ def rows_of(family: str) -> list[tuple[dict[str, Any], str]]:
     elif family == "pope":
         splits = ("random", "popular", "popular", "adversarial")
         rows = [{"category": split, "answer": answer} for split in splits for answer in ("yes", "no", "yes")]
+        rows.append({"category": "without a yes", "answer": "no"})
     else:
         rows = [{**ROWS[family], "index": index} for index in (1, 2, 1_000_001, 3, 2_000_001, 1_000_003)]
     return [(row, str(row["answer"])) for row in rows]
