@@ -182,7 +182,7 @@ class ChatClient:
                 raise PastDeadline(reason) from None
             if made < self.patience.attempts:
                 seconds = self.patience.pause(attempt, pause, self._random.random())
-                left = float("inf") if deadline is None else max(0.0, deadline - time.perf_counter())
+                left = _left(deadline)
                 if stop.wait(min(seconds, left)):
                     raise Stopped
                 if seconds >= left:
@@ -223,7 +223,7 @@ class ChatClient:
         Patience and deadline are looked at between pieces of the body. A piece under way may take as long again, and
         what comes without a body (headers, lengths of chunks) is bounded by its size alone: httpx shows it when whole.
         """
-        timeout = min(self.patience.timeout, self._left(deadline))
+        timeout = min(self.patience.timeout, _in_time(deadline))
         end = time.perf_counter() + self.patience.timeout
         content = json.dumps(body).encode("ascii")  # half of a surrogate pair has no UTF-8, but an escape
         headers = {"Content-Type": "application/json", **self._headers()}
@@ -234,22 +234,15 @@ class ChatClient:
                     reply += piece
                     if len(reply) > MOST_BYTES:
                         raise NoUsableReply(f"{self.who} sent more than {MOST_BYTES:,} bytes")
-                    self._left(deadline)
+                    _in_time(deadline)
                     if time.perf_counter() > end:
                         raise Passing(f"no whole reply in {self.patience.timeout:g} s")
         except httpx.TimeoutException:
-            self._left(deadline)
+            _in_time(deadline)
             raise
         coded = ("content-encoding", "content-length")  # the bytes are decoded by now
         kept = [item for item in response.headers.multi_items() if item[0].lower() not in coded]
         return httpx.Response(response.status_code, headers=kept, content=bytes(reply))
-
-    def _left(self, deadline: float | None) -> float:
-        """Seconds until the deadline, endless without one. Raises PastDeadline."""
-        left = float("inf") if deadline is None else deadline - time.perf_counter()
-        if left <= 0:
-            raise PastDeadline
-        return left
 
     def _refuse(self, response: httpx.Response) -> None:
         """Raise on a status that trying again won't change."""
@@ -286,6 +279,19 @@ class ChatClient:
             if os.environ.get(name):
                 text = text.replace(os.environ[name], "***")
         return text
+
+
+def _left(deadline: float | None) -> float:
+    """Seconds until the deadline, endless without one, none behind it."""
+    return float("inf") if deadline is None else max(0.0, deadline - time.perf_counter())
+
+
+def _in_time(deadline: float | None) -> float:
+    """The same. Raises PastDeadline if there are none."""
+    left = _left(deadline)
+    if not left:
+        raise PastDeadline
+    return left
 
 
 def _worded(body: dict[str, Any], unwanted: frozenset[str]) -> dict[str, Any]:

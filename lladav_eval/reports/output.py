@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 NARROWEST = 10
 """Columns that a folded name keeps."""
-UNBOUND = 10_000
+_WIDEST = 10_000
 """Wider than any table."""
 
 
@@ -27,7 +27,7 @@ def print_table(console: Console, table: Table) -> None:
     from rich.cells import cell_len
     from rich.measure import Measurement
 
-    wide = Measurement.get(console, console.options.update(max_width=UNBOUND), table).maximum
+    wide = Measurement.get(console, console.options.update(max_width=_WIDEST), table).maximum
     for column in table.columns:
         lines = [line for cell in (column.header, *column.cells) for line in str(cell).split("\n")]
         widest = max(map(cell_len, lines))

@@ -136,14 +136,14 @@ def score_interval(wins: int, losses: int, n: int, alpha: float = 0.05) -> tuple
         share_lost = (math.sqrt(max(0.0, linear**2 - 8 * n * product)) - linear) / (4 * n)  # the likeliest one
         variance = n * (2 * share_lost + delta * (1 - delta))
         distance = n * (difference - delta)
-        return (
-            distance / math.sqrt(variance) if variance > 0 else math.copysign(math.inf, distance) if distance else 0.0
-        )
+        if variance > 0:
+            return distance / math.sqrt(variance)
+        return math.copysign(1e9, distance) if distance else 0.0
 
     def end(far: float, wanted: float) -> float:
         if abs(difference - far) < 1e-9:
             return far
-        return float(brentq(lambda delta: min(max(score(delta), -1e9), 1e9) - wanted, difference, far))
+        return float(brentq(lambda delta: score(delta) - wanted, difference, far))
 
     return end(-1.0, limit), end(1.0, -limit)
 

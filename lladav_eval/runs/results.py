@@ -52,6 +52,8 @@ class TaskResults:
         self._statuses: Counter[str] = Counter()
         self._names = metric_names(plan)
         self._tally = Tally(self._names)
+        self._empties: dict[int, dict[str, Any]] = {}
+        """Of the failed samples."""
         self._scores: dict[str, list[Any]] = {"official": [], "strict": []}
         self._waiting = 0
         self._costs = CostCounter()
@@ -101,9 +103,13 @@ class TaskResults:
         return found[metric]
 
     def _empty_result(self, doc_id: int) -> dict[str, Any]:
+        """Items and scores of the empty answer, worked out once: each metric asks for them."""
+        if doc_id in self._empties:
+            return self._empties[doc_id]
         try:
             found = process(self.plan, doc_id, "")
-            return {"scores": found.get("scores"), **{name: found[name] for name in self._names if name in found}}
+            items = {name: found[name] for name in self._names if name in found}
+            return self._empties.setdefault(doc_id, {"scores": found.get("scores"), **items})
         except (Exception, SystemExit) as error:  # functions of the task
             raise TaskError(
                 f"the task {self.plan.name} can't count its failed samples: process_results of an empty answer "

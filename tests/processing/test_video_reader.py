@@ -101,7 +101,9 @@ def test_the_process_ends_in_the_middle_of_a_video_too(reader: VideoReader, endl
     assert process.wait(timeout=10) == 0
 
 
-def test_closing_waits_for_no_video(reader: VideoReader, endless: VideoClip) -> None:
+@contextlib.contextmanager
+def reading_for_ever(reader: VideoReader | VideoReaders, endless: VideoClip) -> Iterator[None]:
+    """Another thread reads a video that never ends; the block is to end its process."""
     reasons = []
 
     def read() -> None:
@@ -111,13 +113,18 @@ def test_closing_waits_for_no_video(reader: VideoReader, endless: VideoClip) -> 
 
     thread = threading.Thread(target=read)
     thread.start()
-    while reader._process is None:
-        time.sleep(0.01)
-    process = reader._process
-    reader.close()
-    assert process.wait() == -signal.SIGKILL
+    yield
     thread.join()
     assert "crashes the decoder" in reasons[0]  # it was ended before it had taken too long
+
+
+def test_closing_waits_for_no_video(reader: VideoReader, endless: VideoClip) -> None:
+    with reading_for_ever(reader, endless):
+        while reader._process is None:
+            time.sleep(0.01)
+        process = reader._process
+        reader.close()
+        assert process.wait() == -signal.SIGKILL
 
 
 def test_a_forked_child_has_a_process_of_its_own(tmp_path: Path, reader: VideoReader) -> None:
@@ -131,21 +138,11 @@ def test_a_forked_child_has_a_process_of_its_own(tmp_path: Path, reader: VideoRe
 
 def test_threads_that_read_at_the_same_time_have_a_process_each(tmp_path: Path, endless: VideoClip) -> None:
     clip, readers = VideoClip(write_video(tmp_path / "a.mp4", 5)), VideoReaders()
-    reasons = []
-
-    def wait_for_ever() -> None:
-        with pytest.raises(MediaError) as caught:
-            readers.read(endless, 1, "av")
-        reasons.append(str(caught.value))
-
-    thread = threading.Thread(target=wait_for_ever)
-    thread.start()
-    while not readers._all or readers._all[0]._process is None:
-        time.sleep(0.01)
-    for _ in range(3):
-        assert len(readers.read(clip, 4, "av").frames) == 4
-    assert len(readers._all) == 2, "one after the other share a process"
-    readers.close()
-    thread.join()
-    assert "crashes the decoder" in reasons[0]
+    with reading_for_ever(readers, endless):
+        while not readers._all or readers._all[0]._process is None:
+            time.sleep(0.01)
+        for _ in range(3):
+            assert len(readers.read(clip, 4, "av").frames) == 4
+        assert len(readers._all) == 2, "one after the other share a process"
+        readers.close()
     assert all(reader._process is None for reader in readers._all)
