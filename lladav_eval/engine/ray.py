@@ -9,11 +9,6 @@ videos, the data folder (the first two are checked before an answer counts).
 from __future__ import annotations
 
 import contextlib
-import logging
-import os
-import signal
-import socket
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +17,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from lladav_eval.engine.crew import LOOK_AFTER, Answered, CrewEngine, Lost, check_same
+from lladav_eval.engine.ray_cluster import connect, cpus_each, living_nodes
 from lladav_eval.engine.worker import Facts, Fault, Worker, use_threads
 from lladav_eval.errors import EnvironmentError_, EvalError, one_line
 from lladav_eval.records import Answerer, Generation, Question
@@ -32,7 +28,6 @@ HINT_AFTER = 30.0
 """Seconds without any ready worker before the user is told what is waited for."""
 GIVE_UP_AFTER = 1800.0
 """The same, before the run ends."""
-ADDRESS_VARIABLE = "RAY_ADDRESS"
 
 
 def check_installed() -> None:
@@ -126,11 +121,11 @@ class Actors:
         self._calls: dict[Any, int] = {}
         self._idle_since = time.monotonic()
         self._hinted = False
-        self._ours = connect(address)
+        self._ours = connect(address, say)
         try:
             gpus = int(ray.cluster_resources().get("GPU", 0)) if one_gpu_each else 0
             count = workers or gpus or 1
-            cpus = 1 if gpus else cpus_each([node["Resources"].get("CPU", 0) for node in _nodes()], count)
+            cpus = 1 if gpus else cpus_each([node["Resources"].get("CPU", 0) for node in living_nodes()], count)
             self._asked_for = f"{count} of {cpus:g} CPU" + (" and 1 GPU" if gpus else "")
             remote = ray.remote(_Actor).options(
                 num_cpus=cpus, num_gpus=1 if gpus else 0, max_restarts=RESTARTS, max_task_retries=0
@@ -248,66 +243,3 @@ class Actors:
         for member in self._crew.values():
             with contextlib.suppress(Exception):  # the cluster may be gone
                 ray.kill(member.actor)
-
-
-def connect(address: str | None) -> bool:
-    """Join the cluster at ``address``, or start one; False if this process was in one already.
-
-    Raises EnvironmentError_ if there is none.
-    """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    import ray
-
-    if ray.is_initialized():
-        return False
-    address = address or os.environ.get(ADDRESS_VARIABLE)
-    _check_reachable(address)
-    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    if address is None:
-        options |= {"address": "local", "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-    else:
-        options["address"] = address
-    with _keep_sigterm():
-        try:
-            ray.init(**options)
-        except (ConnectionError, RuntimeError, TimeoutError, ValueError, OSError) as error:
-            where = f"the Ray cluster at {address} can't be used" if address else "Ray can't be started here"
-            raise EnvironmentError_(f"{where}: {one_line(error)}") from error
-    return True
-
-
-def _check_reachable(address: str | None) -> None:
-    """Ray itself tries for minutes. Raises EnvironmentError_."""
-    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit():
-        return
-    try:
-        socket.create_connection((host, int(port)), timeout=10).close()
-    except (OSError, OverflowError) as error:
-        raise EnvironmentError_(f"no Ray cluster answers at {address}: {one_line(error)}") from error
-
-
-@contextlib.contextmanager
-def _keep_sigterm() -> Iterator[None]:
-    """Ray puts a handler of its own in place, which would end the run without a word."""
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)
-
-
-def _nodes() -> list[dict[str, Any]]:
-    import ray
-
-    return [node for node in ray.nodes() if node["Alive"]]
-
-
-def cpus_each(nodes: Sequence[float], workers: int) -> float:
-    """The most CPUs that ``workers`` can have each, so that all find a node; less than one where CPUs are too few."""
-    for cpus in range(int(max(nodes, default=0)), 0, -1):
-        if sum(int(node // cpus) for node in nodes) >= workers:
-            return cpus
-    return max(0.01, int(100 * sum(nodes) / workers) / 100) if sum(nodes) else 1

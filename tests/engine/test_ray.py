@@ -21,7 +21,8 @@ from crew_models import Scripted, alive, items, notes, wait_for
 
 pytest.importorskip("ray", reason="the optional package ray isn't installed: pip install 'lladav_eval[ray]'")
 
-from lladav_eval.engine.ray import cpus_each, ray_engine
+from lladav_eval.engine.ray import ray_engine
+from lladav_eval.engine.ray_cluster import cpus_each
 from lladav_eval.errors import CheckpointError, EnvironmentError_
 from lladav_eval.records import RunSpec
 from lladav_eval.runs import tasks as tasks_module
@@ -31,6 +32,22 @@ from lladav_eval.runs.store import RunDirectory, read_json
 sys.path.insert(0, str(Path(__file__).parents[1] / "runs"))
 import toy
 
+FRAGILE_HEAD = """
+import os, subprocess, sys
+
+start = subprocess.Popen.__init__
+
+def may_die(self, args, *others, **options):
+    left = {folder!r} + "/deaths"
+    if "--mode=specific-server" in args and os.path.exists(left) and (deaths := int(open(left).read())):
+        open(left, "w").write(str(deaths - 1))
+        args = ["false"]
+    start(self, args, *others, **options)
+
+if "--mode=proxy" in sys.orig_argv:
+    subprocess.Popen.__init__ = may_die
+"""
+"""A ``sitecustomize`` with which servers of ``ray://`` clients die in their first moment, as often as a file says."""
 HOST = "127.0.0.2"
 """Loopback under a name that Ray doesn't replace by the machine's own address."""
 ONE_CPU: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80 << 20, "node_ip_address": HOST}
@@ -49,6 +66,10 @@ class Nodes:
         self.address = str(self.cluster.address)
         self.client_address = f"ray://{HOST}:{port}"
         self.second: Any = None
+        self._deaths = Path(folder) / "deaths"
+
+    def let_client_servers_die(self, deaths: int) -> None:
+        self._deaths.write_text(str(deaths))
 
     def complete(self) -> None:
         """Start the second node unless it is there."""
@@ -63,10 +84,14 @@ class Nodes:
 @pytest.fixture(scope="module")
 def cluster(only_cluster_here: None) -> Iterator[Nodes]:
     folder = tempfile.mkdtemp(prefix="ray-")  # the path of a socket must be short
+    (Path(folder) / "sitecustomize.py").write_text(FRAGILE_HEAD.format(folder=folder))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         root = Path(__file__).parents[2]
-        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, (root, root / "tests/engine", root / "tests/runs"))))
+        path = (folder, root, root / "tests/engine", root / "tests/runs")
+        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, path)))
+        patch.setenv("GRPC_ENABLE_FORK_SUPPORT", "0")  # or servers of clients die when none should
+        patch.setenv("RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S", "15")
         patch.delenv("RAY_ADDRESS", raising=False)
         patch.setenv("OMP_NUM_THREADS", "64")  # for one process that has a node to itself
         started = Nodes(folder)
@@ -105,6 +130,33 @@ def test_both_nodes_answer(nodes: Nodes, tmp_path: Path, client: bool) -> None:
     pids = {line.split()[0] for line in notes(tmp_path / "asked")}
     assert len(pids) == 2
     assert str(os.getpid()) not in pids
+
+
+@pytest.fixture
+def brief_farewells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The head keeps what belongs to a client that failed for a second instead of half a minute."""
+    monkeypatch.setattr("ray.util.client.worker.DEFAULT_CLIENT_RECONNECT_GRACE_PERIOD", 1)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("brief_farewells")
+def test_a_client_whose_server_dies_at_once_tries_again(nodes: Nodes, tmp_path: Path) -> None:
+    nodes.let_client_servers_die(1)
+    (said,) = answers(Scripted(tmp_path), nodes.client_address)
+    assert said == "Ray's server for this client died while it started; trying again (3 more)"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("brief_farewells")
+def test_a_client_that_gives_up_says_why_and_can_join_otherwise(
+    nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lladav_eval.engine.ray_cluster.CLIENT_TRIES", 1)
+    nodes.let_client_servers_die(1)
+    said = f"{re.escape(nodes.client_address)} can't be used: RuntimeError: Starting Ray client server failed"
+    with pytest.raises(EnvironmentError_, match=said):
+        ray_engine(crew_models.refuses_to_load, 3, address=nodes.client_address)
+    assert answers(Scripted(tmp_path), nodes.address) == []
 
 
 @pytest.mark.slow
