@@ -7,7 +7,9 @@ a report, so that nothing private can.
 from __future__ import annotations
 
 import json
+import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -138,22 +140,42 @@ def _metric(fields: Fields, samples: int) -> Metric:
 
 
 def _samples(path: Path, tasks: Mapping[str, Task]) -> dict[tuple[str, int], Sample]:
-    """Every sample by (task, doc_id); the counts must be those of results.json."""
+    """Every sample by (task, doc_id); counts and means must be those of results.json."""
     samples: dict[tuple[str, int], Sample] = {}
     for fields in _lines(path):
         sample = _sample(fields)
         if sample.identity in samples:
             raise fields.wrong("doc_id", f"given once; {sample.task} {sample.doc_id} is there twice")
         samples[sample.identity] = sample
-    found = dict.fromkeys(tasks, 0)
-    for task, _ in samples:
-        if task not in found:
-            raise UsageError(f"{path}: the task {task} is not in results.json: score the run again")
-        found[task] += 1
-    for name, count in found.items():
-        if count != tasks[name].n:
-            raise UsageError(f"{path}: {count} samples of {name}, but results.json says {tasks[name].n}: run it again")
+    by_task: dict[str, list[Sample]] = {name: [] for name in tasks}
+    for sample in samples.values():
+        if sample.task not in by_task:
+            raise UsageError(f"{path}: the task {sample.task} is not in results.json: score the run again")
+        by_task[sample.task].append(sample)
+    for name, found in by_task.items():
+        _check_agreement(path, tasks[name], found)
     return samples
+
+
+def _check_agreement(path: Path, task: Task, samples: list[Sample]) -> None:
+    """The figures shown are those of the samples. Raises UsageError where one of the two files was changed."""
+
+    def differ(found: str, said: object) -> UsageError:
+        return UsageError(f"{path}: {found}, but results.json says {said}: run it again")
+
+    if len(samples) != task.n:
+        raise differ(f"{len(samples)} samples of {task.name}", task.n)
+    statuses = Counter(sample.status for sample in samples)
+    for status in STATUSES:
+        if statuses[status] != getattr(task, status):
+            raise differ(f"{statuses[status]} samples of {task.name} are {status}", getattr(task, status))
+    for name, metric in task.metrics.items():
+        values = [sample.metrics[name] for sample in samples if name in sample.metrics]
+        if not metric.is_mean or not len(values) == metric.n == task.n:
+            continue
+        mean = (100 if task.scale == "fraction" else 1) * math.fsum(values) / task.n
+        if not math.isclose(mean, metric.value, rel_tol=1e-6, abs_tol=1e-6):
+            raise differ(f"the mean {name} of {task.name} is {mean:.4f}", f"{metric.value:.4f}")
 
 
 def _lines(path: Path) -> Iterator[Fields]:

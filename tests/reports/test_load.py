@@ -157,6 +157,41 @@ def test_bad_lines_of_samples(run: Path) -> None:
             load_run(run)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            '"status": "scored"',
+            '"status": "unparsed"',
+            "2 samples of lladav_a are scored, but results.json says 3: run",
+        ),
+        (
+            '{"accuracy": 0}',
+            '{"accuracy": 1}',
+            r"mean accuracy of lladav_a is 75\.0000, but results\.json says 50\.0000",
+        ),
+        (
+            '{"anls": 0.5, ',
+            '{"anls": 0.6, ',
+            r"mean anls of lladav_b is 42\.5000, but results\.json says 37\.5000: run",
+        ),
+    ],
+)
+def test_samples_that_are_not_those_of_the_figures_are_refused(run: Path, old: str, new: str, expected: str) -> None:
+    path = run / "samples.jsonl"
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(UsageError, match=rf"samples\.jsonl: .*{expected}"):
+        load_run(run)
+
+
+def test_a_figure_is_held_against_the_samples_that_have_it(run: Path) -> None:
+    """A figure that is no mean, or one of some samples, can't be worked out from their values."""
+    path = run / "samples.jsonl"
+    path.write_text(path.read_text().replace('{"accuracy": 0}', '{"accuracy": 1}', 1))
+    edit(run / "results.json", put(False, "tasks", "lladav_a", "metrics", "accuracy", "is_mean"))
+    assert load_run(run).tasks["lladav_a"].metrics["accuracy"].value == 50
+
+
 def test_not_a_number_is_refused(run: Path) -> None:
     path = run / "samples.jsonl"
     path.write_text(path.read_text().replace('"seconds": 0.5', '"seconds": NaN', 1))
