@@ -34,7 +34,10 @@ def score(
     data: Annotated[Path | None, typer.Option(help="Local data sets instead of the hub.")] = None,
     protocol: Annotated[Protocol, typer.Option(help="Answer rules.")] = Protocol.official,
     judge_replies: Annotated[
-        Path | None, typer.Option(help='A judge\'s stored replies: JSON lines {"doc_id": row, "replies": [...]}.')
+        Path | None,
+        typer.Option(
+            help='Stored replies of a judge: JSON lines {"doc_id": row, "replies": [...]}; samples of a run have theirs.'
+        ),
     ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object.")] = False,

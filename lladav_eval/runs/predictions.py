@@ -65,17 +65,24 @@ def is_table(path: Path) -> bool:
     return path.suffix.lower() == ".xlsx"
 
 
-def read_replies(path: Path, count: int) -> dict[int, tuple[str, ...]]:
-    """What a judge said, by row: ``{"doc_id": row, "replies": [text, ...]}`` a line; rows without replies are left out.
+def read_replies(path: Path, count: int, task: str | None = None) -> dict[int, tuple[str, ...]]:
+    """What a judge said, by row; rows without replies are left out.
+
+    Args:
+        path: ``{"doc_id": row, "replies": [text, ...]}`` a line, or the ``samples.jsonl`` of a run.
+        task: of a run's samples only those of this task count.
 
     Raises:
         UsageError: as ``read_predictions``, except that rows may be missing.
     """
     found: dict[int, tuple[str, ...]] = {}
     for where, row, line in _lines(path):
-        replies = line.get("replies")
+        if is_sample(line) and line["task"] != task:
+            continue
+        name = "judge_replies" if is_sample(line) else "replies"
+        replies = line.get(name, [] if is_sample(line) else None)
         if not isinstance(replies, list) or not all(isinstance(reply, str) for reply in replies):
-            raise UsageError(f"{where}: 'replies' must be a list of texts")
+            raise UsageError(f"{where}: {name!r} must be a list of texts")
         if row in found:
             raise UsageError(f"{where}: doc_id {row} is there twice")
         if not 0 <= row < count:

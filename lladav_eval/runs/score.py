@@ -115,7 +115,8 @@ def score_predictions(
 
     Args:
         task: a benchmark's task, short or full name.
-        judge_replies: stored replies of a judge, for the official protocol of the families that have one.
+        judge_replies: stored replies of a judge, for the official protocol of the families that have one; None takes
+            those in a run's samples.
 
     Raises:
         UsageError, TaskError: one line naming file and row of what is wrong with answers or rows.
@@ -132,8 +133,9 @@ def score_predictions(
         [row[column] for _, row in rows] if rows and column in rows[0][1] else None for column in ("index", "question")
     )
     answers = read_predictions(predictions, len(rows), indices, questions, asked.task)
-    replies = read_replies(judge_replies, len(rows)) if judge_replies is not None else None
-    scores, notes = _scores(scorer, rows, answers, protocol, replies, table, raw=is_of_run(predictions))
+    said = judge_replies or (predictions if is_of_run(predictions) else None)
+    replies = None if said is None else read_replies(said, len(rows), asked.task)
+    scores, notes = _scores(scorer, rows, answers, protocol, replies, table)
     metrics, headline = _metrics(scorer, scores, protocol, table)
     counts = count(score.status for score in scores)
     low_high = None
@@ -192,10 +194,9 @@ def _scores(
     protocol: Protocol,
     replies: Mapping[int, tuple[str, ...]] | None,
     table: Table,
-    raw: bool,
 ) -> tuple[list[Score], tuple[str, ...]]:
     judge = scorer.judge if protocol == "official" else None
-    extracted = judge is not None and judge.takes_extractions and replies is None and not raw
+    extracted = judge is not None and judge.takes_extractions and replies is None
     scores = []
     for (place, row), (doc_id, given) in zip(rows, enumerate(answers), strict=True):
         answer = given or ""

@@ -187,6 +187,11 @@ def test_stored_extractions_of_mathvista(call: Any) -> None:
     code, last, err = call("mathvista", [row], json.dumps(sample) + "\n", "--json")
     assert "1 of 1 answers wait for a judge" in err
     assert (code, json.loads(last)["metrics"]) == (0, {})
+    # With it what the run's judge said.
+    judged = json.dumps({**sample, "judge_replies": ["14"]}) + "\n"
+    other = json.dumps({**sample, "task": "lladav_mathverse", "judge_replies": ["15"]}) + "\n"
+    code, last, err = call("mathvista", [row], other + judged, "--json")
+    assert (code, err, json.loads(last)["metrics"]["accuracy"]) == (0, "", 100.0)
 
 
 def test_only_the_rows_of_the_task(call: Any) -> None:
