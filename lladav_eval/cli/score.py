@@ -36,7 +36,7 @@ def score(
     judge_replies: Annotated[
         Path | None,
         typer.Option(
-            help='Stored replies of a judge: JSON lines {"doc_id": row, "replies": [...]}; samples of a run have theirs.'
+            help='Stored replies of a judge, JSON lines {"doc_id": row, "replies": [...]}; a run has its own.'
         ),
     ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
