@@ -262,6 +262,8 @@ class Generation:
     peak_memory: int | None = None
     """Bytes in use at the worst moment of the sample's batch: on CUDA of the device, on the CPU of the whole process;
     None where the system doesn't tell (lladav_eval/batching.py)."""
+    served_model: str | None = None
+    """What an endpoint calls the model that answered, often with a date; None of a model that runs here."""
 
     @classmethod
     def failure(cls, reason: str) -> Generation:

@@ -24,6 +24,8 @@ from lladav_eval.records import Generation, Question, Request, SamplingParams, a
 
 MOST_STOPS = 4
 """Stop strings an endpoint takes; all of them are looked for here as well."""
+MOST_OF_A_NAME = 200
+"""Characters kept of what an endpoint calls its model."""
 
 
 class EndpointAnswerer:
@@ -159,6 +161,7 @@ def _generation(reply: ChatReply, params: SamplingParams, media_seconds: float) 
         prompt_tokens=reply.prompt_tokens,
         output_tokens=reply.output_tokens,
         media_seconds=media_seconds,
+        served_model=reply.served_model[:MOST_OF_A_NAME],
     )
 
 

@@ -190,6 +190,7 @@ def _run(spec: RunSpec, out: Path | None, resume: bool, retry_failed: bool) -> N
     from lladav_eval.cli.console import output
     from lladav_eval.cli.engines import choose_engine, model_loader
     from lladav_eval.errors import UsageError
+    from lladav_eval.reports.escape import printable
     from lladav_eval.reports.table import markdown_table, notes, print_results
     from lladav_eval.runs.execute import execute
     from lladav_eval.runs.store import DEFAULT_ROOT, RunDirectory, run_id
@@ -216,7 +217,7 @@ def _run(spec: RunSpec, out: Path | None, resume: bool, retry_failed: bool) -> N
     console = output()
     print_results(result.results, console)
     for note in notes(result.results):
-        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"note: {printable(note)}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"run directory: {directory.path}", markup=False, highlight=False, soft_wrap=True)
     if result.failed:
         total = sum(task["n"] for task in result.results["tasks"].values())

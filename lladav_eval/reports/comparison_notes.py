@@ -25,7 +25,7 @@ def what_differs(runs: Sequence[RunData], labels: Sequence[str], common: Mapping
                 )
     for name in common:
         notes += _metrics(name, runs) + _prompts(name, runs, labels, common[name])
-        notes += _sums(name, runs) + _settings(name, runs)
+        notes += _sums(name, runs) + _settings(name, runs) + _served(name, runs, labels)
     machines = {run.machine for run in runs}
     if len(machines) > 1:
         shown = "; ".join(f"{label}: {run.machine or 'not recorded'}" for run, label in zip(runs, labels, strict=True))
@@ -72,3 +72,12 @@ def _settings(name: str, runs: Sequence[RunData]) -> list[str]:
             shown = ", ".join(repr(value) for value in values)
             notes.append(f"{runs[0].tasks[name].short}: {setting} is {shown}")
     return notes
+
+
+def _served(name: str, runs: Sequence[RunData], labels: Sequence[str]) -> list[str]:
+    """Several models that answered behind one endpoint: its figures are of none of them."""
+    return [
+        f"{run.tasks[name].short} of {label} was answered by {', '.join(run.tasks[name].served_models)}"
+        for run, label in zip(runs, labels, strict=True)
+        if len(run.tasks[name].served_models) > 1
+    ]

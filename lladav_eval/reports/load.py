@@ -101,6 +101,7 @@ def _task(name: str, fields: Fields, facts: Fields) -> Task:
         dataset_name=facts.text_or_none("dataset_name"),
         split=facts.text_or_none("split"),
         data_revision=_revision(facts),
+        served_models=tuple(sorted(fields.get("served_models", dict))) if fields.has("served_models") else (),
     )
 
 

@@ -264,6 +264,9 @@ def _notes(baseline: RunData, candidate: RunData) -> list[str]:
             before, after = ours.settings.get(setting), theirs.settings.get(setting)
             if before != after:
                 notes.append(f"{ours.short}: {setting} {before!r} became {after!r}")
+        if ours.served_models and theirs.served_models and ours.served_models != theirs.served_models:
+            before, after = ", ".join(ours.served_models), ", ".join(theirs.served_models)
+            notes.append(f"{ours.short}: the endpoint's model {before} became {after}")
         for kind in ("failed", "unparsed", "empty"):
             if getattr(ours, kind) != getattr(theirs, kind):
                 notes.append(f"{ours.short}: {kind} {getattr(ours, kind)} became {getattr(theirs, kind)} of {ours.n}")

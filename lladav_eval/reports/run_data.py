@@ -62,6 +62,8 @@ class Task:
     split: str | None
     data_revision: str | None
     """What pins the data's content; None in runs that recorded none."""
+    served_models: tuple[str, ...] = ()
+    """What an endpoint calls the models that answered, ascending; empty for others, and where none was recorded."""
 
     @property
     def approximate(self) -> str | None:

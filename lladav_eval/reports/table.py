@@ -110,6 +110,10 @@ def notes(results: Mapping[str, Any]) -> list[str]:
             found.append(
                 f"{short}: {headline} is of {count} of the {task['n']} samples, those that the task gives it to"
             )
+        served = task.get("served_models") or {}
+        if len(served) > 1 or any(not results["model"].startswith(f"openai:{model}@") for model in served):
+            shown = ", ".join(f"{model} ({answers})" for model, answers in served.items())
+            found.append(f"{short}: the endpoint says that its answers are of {shown}")
     return found
 
 

@@ -28,6 +28,8 @@ SHOWN_SETTINGS = ("gen_length", "block_length", "steps")
 """Generation settings that stand beside a figure, the first of any model; the manifest has all."""
 ASKED_AT_ONCE = 8
 """Samples whose judge is asked at the same time."""
+MOST_SERVED = 20
+"""Names of models behind an endpoint that a task's figures tell of; an endpoint may give each answer its own."""
 
 
 class TaskResults:
@@ -57,6 +59,7 @@ class TaskResults:
         self._scores: dict[str, list[Any]] = {"official": [], "strict": []}
         self._waiting = 0
         self._costs = CostCounter()
+        self._served: Counter[str] = Counter()
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """One mapping per sample, in the order of the split."""
@@ -70,6 +73,8 @@ class TaskResults:
             self._waiting += bool(verdict.score.details.get("needs_judge"))
             if record.generation.status == "ok":
                 self._costs.add(cost_of(record.generation))
+            if record.generation.served_model is not None:
+                self._served[record.generation.served_model] += 1
             if self._family in FAMILIES:
                 scores = verdict.scores or self._empty_result(record.doc_id).get("scores")
                 for name, found in self._scores.items():
@@ -138,6 +143,7 @@ class TaskResults:
             "token_ids": list(generation.token_ids),
             "forward_passes": generation.forward_passes,
             "stop_reason": generation.stop_reason,
+            **({} if generation.served_model is None else {"served_model": generation.served_model}),
             "seconds": generation.seconds,
             "cost": {name: value for name, value in cost.items() if name not in ("forward_passes", "seconds")},
         }
@@ -188,6 +194,7 @@ class TaskResults:
             "forward_passes_per_sample": costs.mean("forward_passes"),
             "seconds_per_sample": costs.mean("seconds"),
             "cost": costs.as_json(),
+            "served_models": dict(self._served.most_common(MOST_SERVED)),
         }
 
     def _figures(self, metrics: dict[str, Any]) -> dict[str, dict[str, float]]:

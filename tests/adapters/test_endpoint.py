@@ -51,7 +51,7 @@ def test_text_usage_and_latency_are_recorded() -> None:
         answer = asked(server.url, [Request("Is it?")])[0]
         request = server.requests[0]
     assert (answer.text, answer.status, answer.stop_reason) == ("Yes", "ok", "stop")
-    assert (answer.prompt_tokens, answer.output_tokens) == (11, 3)
+    assert (answer.prompt_tokens, answer.output_tokens, answer.served_model) == (11, 3, "served-2026")
     assert 0.1 < answer.seconds < 60
     assert request["path"] == "/v1/chat/completions"
     assert request["messages"] == [{"role": "user", "content": "Is it?"}]
