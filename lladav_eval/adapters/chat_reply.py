@@ -64,11 +64,9 @@ def read_reply(response: httpx.Response, asked: str, seconds: float, attempt: in
     try:
         value = response.json()
         choice = value["choices"][0]
-        text = choice["message"]["content"]
+        text = _text(choice["message"])
     except (ValueError, KeyError, IndexError, TypeError, RecursionError):
         raise Passing("a reply that is not a chat completion") from None
-    if text is not None and not isinstance(text, str):
-        raise Passing("a reply that is not a chat completion")
     usage = value.get("usage")
     usage = usage if isinstance(usage, dict) else {}
     served, reason = value.get("model"), choice.get("finish_reason")
@@ -81,6 +79,18 @@ def read_reply(response: httpx.Response, asked: str, seconds: float, attempt: in
         seconds=seconds,
         attempts=attempt,
     )
+
+
+def _text(message: dict[str, Any]) -> str | None:
+    """The words of a message: a text, or the text among typed parts, or else a refusal."""
+    content = message["content"]
+    if content is None:
+        content = message.get("refusal")
+    if isinstance(content, list):
+        content = "".join(part["text"] for part in content if part["type"] == "text")
+    if content is not None and not isinstance(content, str):
+        raise TypeError("the content is no text")
+    return content
 
 
 def _count(value: Any) -> int | None:

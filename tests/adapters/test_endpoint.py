@@ -163,6 +163,25 @@ def test_a_filtered_answer_is_a_failure_and_a_cut_one_is_not() -> None:
     assert answers[1].stop_reason == "length"
 
 
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        ({"content": [{"type": "thinking", "thinking": "..."}, {"type": "text", "text": "Y"}]}, "Y"),
+        ({"content": [], "refusal": None}, ""),
+        ({"content": None, "refusal": "I can't help with that"}, "I can't help with that"),
+        ({"content": "Yes", "refusal": "No"}, "Yes"),
+        ({"content": ["Yes"]}, None),
+        ({"content": 1}, None),
+    ],
+)  # fmt: skip
+def test_shapes_of_a_message(message: dict[str, Any], text: str | None) -> None:
+    """A text, parts of one, a refusal; None is no chat completion, which is asked for again."""
+    body = (200, {}, json.dumps({"choices": [{"message": message, "finish_reason": "stop"}]}))
+    with serve(body) as server:
+        (answer,) = asked(server.url, [Request("a")])
+        assert (answer.text, len(server.requests)) == (("Yes", 2) if text is None else (text, 1))
+
+
 def test_stop_strings_hold_even_where_the_endpoint_ignores_them() -> None:
     params = SamplingParams(8, 8, 8, stop=("a", "b", "c", "d", "END"))
     with serve(respond=lambda body: "x END y") as server:
