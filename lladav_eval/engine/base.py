@@ -23,6 +23,8 @@ class Item:
     prompt: str
     question: Question | None
     reason: str | None = None
+    media: str | None = None
+    """Hash of the pictures or the video; None without, and where they can't be read."""
 
     @property
     def media_bytes(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from lladav_eval.reports.pairing import other_media
 from lladav_eval.reports.reference import OUR_PROTOCOLS
 from lladav_eval.reports.run_data import RunData
 
@@ -41,7 +42,7 @@ def _metrics(name: str, runs: Sequence[RunData]) -> list[str]:
 
 
 def _prompts(name: str, runs: Sequence[RunData], labels: Sequence[str], doc_ids: Sequence[int]) -> list[str]:
-    """How many questions differ from the first run's."""
+    """How many questions, and what they show, differ from the first run's."""
     notes = []
     for run, label in zip(runs[1:], labels[1:], strict=True):
         other = sum(runs[0].samples[name, row].prompt != run.samples[name, row].prompt for row in doc_ids)
@@ -49,6 +50,8 @@ def _prompts(name: str, runs: Sequence[RunData], labels: Sequence[str], doc_ids:
             notes.append(
                 f"{run.tasks[name].short}: {label} was asked {other} of {len(doc_ids)} questions in other words"
             )
+        if media := other_media(name, runs[0], run):
+            notes.append(f"{run.tasks[name].short}: of {label}, {media}")
     return notes
 
 

@@ -204,6 +204,7 @@ def _sample(fields: Fields) -> Sample:
         task=fields.get("task", str),
         doc_id=fields.get("doc_id", int),
         prompt=fields.get("prompt", str),
+        media=fields.text_or_none("media"),
         target=fields.value("target"),
         text=fields.get("text", str),
         extracted=fields.text_or_none("extracted"),

@@ -90,6 +90,21 @@ def _differs(title: str, before: Any, after: Any) -> bool:
     return before != after and (title != "category" or None not in (before, after))
 
 
+def other_media(name: str, first: RunData, second: RunData) -> str | None:
+    """How many samples of a task, and which, show other pictures or videos in the second run; None if none is known to.
+
+    No reason against comparing: other versions of a decoder give other pixels too.
+    """
+    differ = {
+        doc_id
+        for task, doc_id in first.samples.keys() & second.samples.keys()
+        if task == name
+        and None not in (hashes := (first.samples[task, doc_id].media, second.samples[task, doc_id].media))
+        and hashes[0] != hashes[1]
+    }
+    return f"{len(differ)} samples show other pictures or videos (doc_id {_some(differ)})" if differ else None
+
+
 def _some(ids: set[int]) -> str:
     return ", ".join(map(str, sorted(ids)[:_NAMED])) + (", ..." if len(ids) > _NAMED else "")
 

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from lladav_eval.errors import UsageError
-from lladav_eval.reports.pairing import Group, Scope, groups, incomparable, run_facts
+from lladav_eval.reports.pairing import Group, Scope, groups, incomparable, other_media, run_facts
 from lladav_eval.reports.reference import OUR_PROTOCOLS
 from lladav_eval.reports.run_data import RunData
 from lladav_eval.reports.statistics import Paired, Test, changes, compare_pairs, holm
@@ -264,6 +264,8 @@ def _notes(baseline: RunData, candidate: RunData) -> list[str]:
             before, after = ours.settings.get(setting), theirs.settings.get(setting)
             if before != after:
                 notes.append(f"{ours.short}: {setting} {before!r} became {after!r}")
+        if media := other_media(name, baseline, candidate):
+            notes.append(f"{ours.short}: {media}: their data or the versions of their decoders differ")
         if ours.served_models and theirs.served_models and ours.served_models != theirs.served_models:
             before, after = ", ".join(ours.served_models), ", ".join(theirs.served_models)
             notes.append(f"{ours.short}: the endpoint's model {before} became {after}")

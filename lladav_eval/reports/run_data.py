@@ -83,6 +83,8 @@ class Sample:
     task: str
     doc_id: int
     prompt: str
+    media: str | None
+    """Hash of the pictures or the video; None where there are none, and in runs that recorded none."""
     target: Any
     text: str
     extracted: str | None

@@ -235,7 +235,9 @@ class _Run:
         self, group: Sequence[Finished], journal: Journal, progress: Progress, bars: Mapping[str, TaskID]
     ) -> None:
         """Put a finished group on disk, and only then count it."""
-        journal.append([Record(item.task, item.doc_id, item.key, item.prompt, answer) for item, answer in group])
+        journal.append(
+            [Record(item.task, item.doc_id, item.key, item.prompt, answer, item.media) for item, answer in group]
+        )
         for _, answer in group:
             self.answered.add(answer.status == "failed")
             self.reason = answer.error or self.reason

@@ -44,6 +44,8 @@ class Record:
     prompt: str
     """The question as the task worded it."""
     generation: Generation
+    media: str | None = None
+    """Hash of the pictures or the video it showed."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ def decode(line: bytes) -> Record:
     try:
         fields: dict[str, Any] = json.loads(body)
         identity = {name: fields.pop(name) for name in ("task", "doc_id", "key", "prompt")}
+        identity["media"] = fields.pop("media", None)  # older runs have none
         fields["token_ids"] = tuple(fields["token_ids"])
         if fields["trace"] is not None:
             fields["trace"] = tuple(_trace_step(step) for step in fields["trace"])
@@ -94,7 +97,9 @@ def _check(record: Record) -> None:
     """Raises ValueError for values that no run writes; what is trusted later is checked here."""
     generation = record.generation
     texts = (record.task, record.key, record.prompt, generation.text)
-    if not all(isinstance(text, str) for text in texts) or not isinstance(generation.error, str | None):
+    if not all(isinstance(text, str) for text in texts) or not all(
+        isinstance(text, str | None) for text in (generation.error, generation.served_model, record.media)
+    ):
         raise ValueError("a text of the record is no text")
     numbers = (record.doc_id, generation.forward_passes, *generation.token_ids)
     if not all(isinstance(number, int) and not isinstance(number, bool) for number in numbers):

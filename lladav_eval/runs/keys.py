@@ -70,14 +70,18 @@ def package_versions() -> dict[str, str | None]:
     return found
 
 
-def sample_key(fingerprint: str, request: Request | None, params: SamplingParams, text: str = "") -> str:
-    """Key of one sample, 32 hex digits.
+def sample_key(
+    fingerprint: str, request: Request | None, params: SamplingParams, text: str = ""
+) -> tuple[str, str | None]:
+    """Key of one sample, 32 hex digits, and hash of the media it shows, 16 hex digits; None where it shows none.
 
     ``request`` is None for a sample whose media can't be read; ``text`` is then its question. Such a key changes once
     the media become readable, so the sample is asked again.
 
     Raises MediaError when a video file can't be read.
     """
+    images = [_image_hash(image) for image in request.images] if request else "unreadable"
+    video = _video_hash(request.video) if request else None
     facts = {
         "fingerprint": fingerprint,
         "code": code_version(),
@@ -85,11 +89,16 @@ def sample_key(fingerprint: str, request: Request | None, params: SamplingParams
         "text": request.text if request else text,
         "mode": request.mode if request else None,
         "num_frames": request.num_frames if request else None,
-        "images": [_image_hash(image) for image in request.images] if request else "unreadable",
-        "video": _video_hash(request.video) if request else None,
+        "images": images,
+        "video": video,
         "params": vars(params),  # all plain values: asdict would copy them deeply for every sample
     }
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+    shows = request is not None and (request.images or request.video is not None)
+    return _digest(facts)[:32], _digest([images, video])[:16] if shows else None
+
+
+def _digest(facts: object) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _image_hash(image: Image) -> str:

@@ -132,10 +132,12 @@ def build(plan: Plan, doc_id: int, fingerprint: str) -> Item:
             raise MediaError(f"an image of the row can't be read: {unreadable}")
         request = _request(plan, doc, text)
         question = Question(plan.name, doc_id, request, plan.settings.params)
-        return Item(plan.name, doc_id, sample_key(fingerprint, request, plan.settings.params), text, question)
+        key, media = sample_key(fingerprint, request, plan.settings.params)
+        return Item(plan.name, doc_id, key, text, question, media=media)
     except SampleError as error:
         reason = " ".join(str(error).split())
-        return Item(plan.name, doc_id, sample_key(fingerprint, None, plan.settings.params, text), text, None, reason)
+        key, _ = sample_key(fingerprint, None, plan.settings.params, text)
+        return Item(plan.name, doc_id, key, text, None, reason)
     except TaskError as error:
         docs = plan.task.eval_docs
         place = docs.where(doc_id) if isinstance(docs, Docs) else f"row {doc_id}"

@@ -132,6 +132,7 @@ class TaskResults:
             "cluster": _cluster(self.plan, doc),
             "key": record.key,
             "prompt": record.prompt,
+            "media": record.media,
             "target": _target(self.plan, doc),
             "text": generation.text,
             "extracted": score.extracted,

@@ -40,6 +40,7 @@ class Sheet:
     statuses: Mapping[int, str] = field(default_factory=dict)
     targets: Mapping[int, str] = field(default_factory=dict)
     prompts: Mapping[int, str] = field(default_factory=dict)
+    media: Mapping[int, str] = field(default_factory=dict)
     more_metrics: Mapping[str, Sequence[float]] = field(default_factory=dict)
     doc_ids: Sequence[int] | None = None
     version: str = "1.0"
@@ -123,7 +124,8 @@ def _rows(name: str, sheet: Sheet) -> list[dict[str, Any]]:
         rows.append(
             {
                 "task": name, "doc_id": sheet.doc_ids[index] if sheet.doc_ids else index, "key": f"{index:032x}",
-                "prompt": sheet.prompts.get(index, f"question {index}"), "target": sheet.targets.get(index, "A"),
+                "prompt": sheet.prompts.get(index, f"question {index}"), "media": sheet.media.get(index),
+                "target": sheet.targets.get(index, "A"),
                 "text": text, "extracted": text if status == "scored" else None, "status": status,
                 "error": "no picture" if status == "failed" else None,
                 "category": sheet.categories[index] if sheet.categories else None,

@@ -279,12 +279,14 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_other_questions_machines_and_metrics_are_told(tmp_path: Path) -> None:
-    changed = replace(FIRST, prompts=dict.fromkeys(range(4), "in other words"))
-    paths = [write_run(tmp_path / f"m{i}", {"a": sheet}, model=f"m{i}") for i, sheet in enumerate((FIRST, changed))]
+    first = replace(FIRST, media={1: "a", 2: "a"})
+    changed = replace(FIRST, prompts=dict.fromkeys(range(4), "in other words"), media={0: "b", 1: "a", 2: "b"})
+    paths = [write_run(tmp_path / f"m{i}", {"a": sheet}, model=f"m{i}") for i, sheet in enumerate((first, changed))]
     manifest = paths[1] / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"device": "cpu"', '"device": "cuda:0"'))
     notes = compare_runs([load_run(path) for path in paths]).notes
     assert "a: m1 was asked 4 of 10 questions in other words" in notes
+    assert "a: of m1, 1 samples show other pictures or videos (doc_id 2)" in notes
     assert "times were taken on other machines or settings: m0: cpu, float32; m1: cuda, float32" in notes
     fallen_back = [
         load_run(write_run(tmp_path / f"f{i}", {"a": replace(FIRST, metric="strict")}, protocol="official"))

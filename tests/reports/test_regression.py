@@ -243,6 +243,16 @@ def test_other_settings_are_a_note(tmp_path: Path) -> None:
     assert "a: steps 2 became 1" in result.notes
 
 
+def test_other_pictures_are_a_note(tmp_path: Path) -> None:
+    before, after = replace(BASE, media={0: "a", 1: "a"}), replace(BASE, media={0: "a", 1: "b", 2: "c"})
+    result = pair(tmp_path, {"a": before}, {"a": after})
+    assert (result.verdict, result.exit_code) == ("same", 0)
+    (note,) = (note for note in result.notes if "pictures" in note)
+    assert note == (
+        "a: 1 samples show other pictures or videos (doc_id 1): their data or the versions of their decoders differ"
+    )
+
+
 @pytest.mark.parametrize("value", [0.0, 1.0, -0.1, float("nan")])
 def test_bad_levels(value: float) -> None:
     with pytest.raises(UsageError, match="--alpha"):

@@ -26,9 +26,10 @@ def record(doc_id: int = 0, text: str = "A", key: str = "k", **fields: object) -
 @given(st.text(), st.text(), st.lists(st.integers(0, 2**31)), st.floats(0, 1e6), st.booleans())
 def test_any_answer_comes_back_as_it_was(text: str, prompt: str, ids: list[int], seconds: float, traced: bool) -> None:
     generation = Generation(text, tuple(ids), 3, "stop", seconds, trace=TRACE if traced else None)
-    line = encode(Record("täsk", 7, "key", prompt, generation))
+    written = Record("täsk", 7, "key", prompt, generation, "0123" if traced else None)
+    line = encode(written)
     assert line.count(b"\n") == 1
-    assert decode(line) == Record("täsk", 7, "key", prompt, generation)
+    assert decode(line) == written
 
 
 @pytest.mark.parametrize("trace", [None, TRACE])

@@ -21,6 +21,14 @@ PICTURE = Image.new("RGB", (4, 3), (1, 2, 3))
 REQUEST = Request("What?", (PICTURE,), mode="no_think")
 
 
+def key(fingerprint: str, request: Request | None, params: SamplingParams, text: str = "") -> str:
+    return sample_key(fingerprint, request, params, text)[0]
+
+
+def media(request: Request | None) -> str | None:
+    return sample_key("w", request, PARAMS)[1]
+
+
 def test_a_key_stays_what_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     """A key that changes without need makes users compute their answers again."""
     monkeypatch.setattr(keys, "code_version", lambda: "0123")
@@ -31,7 +39,7 @@ def test_a_key_stays_what_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
         "images": [], "video": None, "params": asdict(params),
     }  # fmt: skip
     expected = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
-    assert sample_key("w", Request("What?"), params) == expected
+    assert key("w", Request("What?"), params) == expected
 
 
 def changed_pixel() -> Image.Image:
@@ -56,7 +64,7 @@ def changed_pixel() -> Image.Image:
     ],
 )
 def test_the_request_counts(other: Request) -> None:
-    assert sample_key("w", other, PARAMS) != sample_key("w", REQUEST, PARAMS)
+    assert key("w", other, PARAMS) != key("w", REQUEST, PARAMS)
 
 
 @pytest.mark.parametrize(
@@ -74,29 +82,29 @@ def test_the_request_counts(other: Request) -> None:
     ],
 )
 def test_every_sampling_setting_counts(change: dict[str, object]) -> None:
-    assert sample_key("w", REQUEST, replace(PARAMS, **change)) != sample_key("w", REQUEST, PARAMS)
+    assert key("w", REQUEST, replace(PARAMS, **change)) != key("w", REQUEST, PARAMS)
 
 
 def test_the_model_counts_and_equal_questions_have_equal_keys() -> None:
-    assert sample_key("other", REQUEST, PARAMS) != sample_key("w", REQUEST, PARAMS)
-    assert sample_key("w", replace(REQUEST, images=(PICTURE.copy(),)), PARAMS) == sample_key("w", REQUEST, PARAMS)
+    assert key("other", REQUEST, PARAMS) != key("w", REQUEST, PARAMS)
+    assert key("w", replace(REQUEST, images=(PICTURE.copy(),)), PARAMS) == key("w", REQUEST, PARAMS)
 
 
 def test_a_video_counts_by_its_bytes_and_not_by_its_path(tmp_path: Path) -> None:
     keys = []
     for name, content in (("a.mp4", b"1"), ("b.mp4", b"1"), ("c.mp4", b"2")):
         (tmp_path / name).write_bytes(content)
-        keys.append(sample_key("w", Request("What?", video=tmp_path / name), PARAMS))
+        keys.append(key("w", Request("What?", video=tmp_path / name), PARAMS))
     assert keys[0] == keys[1] != keys[2]
     with pytest.raises(MediaError, match=r"the video gone.mp4 can't be read: No such file"):
-        sample_key("w", Request("What?", video=tmp_path / "gone.mp4"), PARAMS)
+        key("w", Request("What?", video=tmp_path / "gone.mp4"), PARAMS)
 
 
 def test_a_clip_counts_by_its_part_and_a_folder_by_names_and_bytes(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"1")
-    keys = {sample_key("w", Request("Q", video=tmp_path / "a.mp4"), PARAMS)}
+    keys = {key("w", Request("Q", video=tmp_path / "a.mp4"), PARAMS)}
     for start, end in ((None, None), (1.0, None), (None, 1.0), (1.0, 2.0)):
-        keys.add(sample_key("w", Request("Q", video=VideoClip(tmp_path / "a.mp4", start, end)), PARAMS))
+        keys.add(key("w", Request("Q", video=VideoClip(tmp_path / "a.mp4", start, end)), PARAMS))
     assert len(keys) == 5
     folders = []
     for number, names in enumerate((("1", "2"), ("2", "1"), ("1", "3"))):
@@ -104,13 +112,27 @@ def test_a_clip_counts_by_its_part_and_a_folder_by_names_and_bytes(tmp_path: Pat
         folder.mkdir()
         for content, name in zip((b"x", b"y"), names, strict=True):
             (folder / f"{name}.jpg").write_bytes(content)
-        folders.append(sample_key("w", Request("Q", video=VideoClip(folder, fps=3)), PARAMS))
+        folders.append(key("w", Request("Q", video=VideoClip(folder, fps=3)), PARAMS))
     assert len(set(folders)) == 3
 
 
+def test_what_a_question_shows_has_a_hash_of_its_own(tmp_path: Path) -> None:
+    shown = media(REQUEST)
+    assert shown is not None
+    assert len(shown) == 16
+    assert media(replace(REQUEST, text="Who?", mode=None, images=(PICTURE.copy(),))) == shown
+    (tmp_path / "a.mp4").write_bytes(b"1")
+    others = [
+        replace(REQUEST, images=(changed_pixel(),)), replace(REQUEST, images=(PICTURE, PICTURE)),
+        Request("Q", video=(PICTURE,)), Request("Q", video=tmp_path / "a.mp4"),
+    ]  # fmt: skip
+    assert len({shown, *map(media, others)}) == 5
+    assert (media(Request("What?")), media(None)) == (None, None)
+
+
 def test_an_unreadable_sample_has_a_key_of_its_own() -> None:
-    assert sample_key("w", None, PARAMS, "What?") != sample_key("w", Request("What?"), PARAMS)
-    assert sample_key("w", None, PARAMS, "What?") != sample_key("w", None, PARAMS, "Who?")
+    assert key("w", None, PARAMS, "What?") != key("w", Request("What?"), PARAMS)
+    assert key("w", None, PARAMS, "What?") != key("w", None, PARAMS, "Who?")
 
 
 def test_the_palette_of_an_image_counts() -> None:
@@ -119,7 +141,7 @@ def test_the_palette_of_an_image_counts() -> None:
         image = Image.new("P", (2, 2))
         image.putpalette(list(colour) * 256)
         images.append(image)
-    keys = {sample_key("w", replace(REQUEST, images=(image,)), PARAMS) for image in images}
+    keys = {key("w", replace(REQUEST, images=(image,)), PARAMS) for image in images}
     assert len(keys) == 2
 
 
@@ -161,7 +183,7 @@ def test_the_order_in_which_a_disk_lists_files_changes_no_key(tmp_path: Path, mo
             for method in ("iterdir", "rglob"):
                 listed = getattr(Path, method)
                 patched.setattr(Path, method, lambda *a, listed=listed, r=reverse: sorted(listed(*a), reverse=r))
-            found.add((sample_key("w", request, PARAMS), keys.code_version.__wrapped__()))
+            found.add((key("w", request, PARAMS), keys.code_version.__wrapped__()))
     assert len(found) == 1
 
 
@@ -170,4 +192,4 @@ def test_an_image_that_cant_be_decoded_is_told() -> None:
     Image.effect_noise((40, 40), 50).save(file, "PNG")
     cut = Image.open(io.BytesIO(file.getvalue()[:500]))
     with pytest.raises(MediaError, match=r"the image can't be decoded: .*truncated"):
-        sample_key("w", Request("What?", (cut,)), PARAMS)
+        key("w", Request("What?", (cut,)), PARAMS)
