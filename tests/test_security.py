@@ -38,7 +38,6 @@ from lladav_eval.errors import CheckpointError, MediaError, TaskError, UsageErro
 from lladav_eval.processing import decoding
 from lladav_eval.processing.video import read_video
 from lladav_eval.records import RunSpec
-from lladav_eval.runs import tasks as tasks_module
 from lladav_eval.runs.manifest import redact
 from lladav_eval.runs.predictions import read_predictions
 from lladav_eval.runs.store import run_id
@@ -202,9 +201,7 @@ def test_code_beside_a_checkpoint_is_never_run(kind: str, tmp_path: Path) -> Non
 def test_yaml_makes_no_objects_not_even_inside_lmms_eval(
     tag: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = toy.write_tasks(tmp_path / "tasks", rows=2)
-    tasks_module._list_tasks.cache_clear()
-    monkeypatch.setattr(tasks_module, "tasks_dir", lambda: folder)
+    folder = toy.use_tasks(toy.write_tasks(tmp_path / "tasks", rows=2), monkeypatch)
     exploded = tmp_path / "exploded"
     path = folder / "lladav_toy_a.yaml"
     path.write_text(path.read_text() + "more: " + tag.format(path=json.dumps(str(exploded))) + "\n")
@@ -299,8 +296,7 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[toy.ToyM
         functions = folder / "toy_functions.py"
         functions.write_text(functions.read_text().replace("which colour is this?", "which colour? {HOSTILE}"))
         functions.write_text(f"HOSTILE = {HOSTILE!r}\n" + functions.read_text())
-        tasks_module._list_tasks.cache_clear()
-        monkeypatch.setattr(tasks_module, "tasks_dir", lambda: folder)
+        toy.use_tasks(folder, monkeypatch)
         monkeypatch.setitem(sys.modules, "lladav_eval.adapters.models", toy.install(folder, model))
         monkeypatch.setenv("LMMS_EVAL_DATASETS_CACHE", str(tmp_path / "cache"))
         monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "work" / "summary.md"))
@@ -391,9 +387,7 @@ def test_keys_of_the_environment_reach_no_file_and_no_log(
     status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """An endpoint that repeats all keys in its errors."""
-    folder = toy.write_tasks(tmp_path / "tasks", rows=2)
-    tasks_module._list_tasks.cache_clear()
-    monkeypatch.setattr(tasks_module, "tasks_dir", lambda: folder)
+    toy.use_tasks(toy.write_tasks(tmp_path / "tasks", rows=2), monkeypatch)
     monkeypatch.setenv("LMMS_EVAL_DATASETS_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
@@ -426,9 +420,7 @@ def test_keys_of_the_environment_reach_no_file_and_no_log(
 def test_a_key_in_the_models_name_is_refused_and_leaves_no_trace(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    folder = toy.write_tasks(tmp_path / "tasks", rows=2)
-    tasks_module._list_tasks.cache_clear()
-    monkeypatch.setattr(tasks_module, "tasks_dir", lambda: folder)
+    toy.use_tasks(toy.write_tasks(tmp_path / "tasks", rows=2), monkeypatch)
     monkeypatch.setenv("LMMS_EVAL_DATASETS_CACHE", str(tmp_path / "cache"))
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")

@@ -16,16 +16,13 @@ import toy
 
 from lladav_eval.cli import main as main_module
 from lladav_eval.cli.main import app, invoke
-from lladav_eval.runs import tasks as tasks_module
 
 HEAVY = {"torch", "transformers", "lmms_eval", "datasets", "pandas", "numpy", "PIL", "yaml", "huggingface_hub"}
 
 
 @pytest.fixture
 def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = toy.write_tasks(tmp_path / "tasks", rows=6)
-    tasks_module._list_tasks.cache_clear()
-    monkeypatch.setattr(tasks_module, "tasks_dir", lambda: folder)
+    folder = toy.use_tasks(toy.write_tasks(tmp_path / "tasks", rows=6), monkeypatch)
     monkeypatch.setitem(sys.modules, "lladav_eval.adapters.models", toy.install(folder, toy.ToyModel()))
     monkeypatch.setenv("LMMS_EVAL_DATASETS_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)

@@ -18,7 +18,6 @@ from lladav_eval.cli.main import invoke
 from lladav_eval.engine import processes
 from lladav_eval.errors import UsageError
 from lladav_eval.reports.load import load_run
-from lladav_eval.runs import tasks as tasks_module
 
 
 class Models:
@@ -45,9 +44,7 @@ class Causal(toy.ToyModel):
 
 @pytest.fixture
 def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Models:
-    folder = toy.write_tasks(tmp_path / "tasks", rows=6)
-    tasks_module._list_tasks.cache_clear()
-    monkeypatch.setattr(tasks_module, "tasks_dir", lambda: folder)
+    folder = toy.use_tasks(toy.write_tasks(tmp_path / "tasks", rows=6), monkeypatch)
     found = Models()
     module = toy.install(folder, found.toy)
     monkeypatch.setattr(module, "resolve_model", found.resolve)

@@ -204,14 +204,11 @@ def test_a_directory_that_the_run_loop_wrote(tmp_path: Path, monkeypatch: pytest
     from runs import toy
 
     from lladav_eval.records import RunSpec
-    from lladav_eval.runs import tasks as tasks_module
     from lladav_eval.runs.execute import execute
     from lladav_eval.runs.store import RunDirectory
 
     monkeypatch.setenv("LMMS_EVAL_DATASETS_CACHE", str(tmp_path / "cache"))
-    folder = toy.write_tasks(tmp_path / "tasks", rows=6)
-    tasks_module._list_tasks.cache_clear()
-    monkeypatch.setattr(tasks_module, "tasks_dir", lambda: folder)
+    toy.use_tasks(toy.write_tasks(tmp_path / "tasks", rows=6), monkeypatch)
     model = toy.ToyModel(fail=frozenset({2}))
     execute(RunSpec(tasks=("lladav_toy_a",), model="toy"), lambda: model, RunDirectory(tmp_path / "run"))
     data = load_run(tmp_path / "run")

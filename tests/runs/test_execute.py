@@ -22,22 +22,10 @@ from rich.console import Console
 
 from lladav_eval.errors import Interrupted, SettingError, TaskError, TooManyFailures, UsageError
 from lladav_eval.records import Generation, Question, RunSpec
-from lladav_eval.runs import tasks as tasks_module
 from lladav_eval.runs.execute import RunResult, allowed_failures, execute
 from lladav_eval.runs.store import RunDirectory
 
 SPEC = RunSpec(tasks=("lladav_toy_a", "lladav_toy_b"), model="toy", batch_size=3)
-
-
-@pytest.fixture
-def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    return use_tasks(toy.write_tasks(tmp_path / "tasks"), monkeypatch)
-
-
-def use_tasks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    tasks_module._list_tasks.cache_clear()
-    monkeypatch.setattr(tasks_module, "tasks_dir", lambda: folder)
-    return folder
 
 
 def go(out: Path, model: toy.ToyModel, spec: RunSpec = SPEC, **options: Any) -> RunResult:
@@ -191,7 +179,7 @@ def test_no_resume_starts_over_and_keeps_the_old_answers_aside(tmp_path: Path, t
 
 
 def test_unreadable_and_cut_off_images_are_failed_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    use_tasks(toy.write_tasks(tmp_path / "tasks", unreadable=[2], cut_off=[3]), monkeypatch)
+    toy.use_tasks(toy.write_tasks(tmp_path / "tasks", unreadable=[2], cut_off=[3]), monkeypatch)
     model = toy.ToyModel(fail=frozenset([6]))
     result = go(tmp_path / "run", model, replace(SPEC, max_failures="6"))
     assert result.failed == 6

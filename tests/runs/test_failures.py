@@ -19,7 +19,6 @@ from lladav_eval.errors import TooManyFailures
 from lladav_eval.model.bound import BoundPrompts
 from lladav_eval.records import Prompt, Query, Request, RunSpec
 from lladav_eval.reports.table import markdown_table
-from lladav_eval.runs import tasks as tasks_module
 from lladav_eval.runs.execute import RunResult, execute
 from lladav_eval.runs.store import RunDirectory
 
@@ -49,9 +48,7 @@ SPEC = RunSpec(tasks=("lladav_toy_a",), model="tiny", batch_size=4, max_failures
 def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = toy.write_tasks(tmp_path / "tasks", rows=9, unreadable=[1], cut_off=[2])
     (folder / "toy_functions.py").write_text(FUNCTIONS)
-    tasks_module._list_tasks.cache_clear()
-    monkeypatch.setattr(tasks_module, "tasks_dir", lambda: folder)
-    return folder
+    return toy.use_tasks(folder, monkeypatch)
 
 
 @pytest.fixture
@@ -119,8 +116,7 @@ def test_failed_samples_alone_are_retried(tmp_path: Path, tasks: Path, trouble: 
     go(tmp_path)
     before = samples(tmp_path)
     trouble.undo()
-    tasks_module._list_tasks.cache_clear()
-    trouble.setattr(tasks_module, "tasks_dir", lambda: tasks)
+    toy.use_tasks(tasks, trouble)
     assert go(tmp_path).failed == 6, "asking again without --retry-failed changes nothing"
     assert samples(tmp_path) == before
     assert go(tmp_path, retry_failed=True).failed == 4

@@ -12,7 +12,6 @@ import toy
 from lladav_eval.errors import TaskError
 from lladav_eval.records import RunSpec
 from lladav_eval.reports.table import notes
-from lladav_eval.runs import tasks as tasks_module
 from lladav_eval.runs.execute import execute
 from lladav_eval.runs.store import RunDirectory
 
@@ -22,9 +21,7 @@ FILTER = "\n  - name: {}\n    filter:\n      - function: take_first"
 
 @pytest.fixture
 def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = toy.write_tasks(tmp_path / "tasks")
-    tasks_module._list_tasks.cache_clear()
-    monkeypatch.setattr(tasks_module, "tasks_dir", lambda: folder)
+    folder = toy.use_tasks(toy.write_tasks(tmp_path / "tasks"), monkeypatch)
     with (folder / "toy_functions.py").open("a") as functions:
         functions.write("\ndef submit(items, args):\n    return 1.0\n")
     (folder / "needs_a_key.py").write_text("import sys\nsys.exit('set a key first')\n")

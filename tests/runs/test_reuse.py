@@ -17,7 +17,6 @@ from tiny_checkpoint import write_checkpoint
 from lladav_eval.adapters.models import resolve_model
 from lladav_eval.records import RunSpec
 from lladav_eval.runs import keys
-from lladav_eval.runs import tasks as tasks_module
 from lladav_eval.runs.execute import execute
 from lladav_eval.runs.store import RunDirectory
 
@@ -27,10 +26,7 @@ ROWS = 6
 
 @pytest.fixture
 def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = toy.write_tasks(tmp_path / "tasks", rows=ROWS)
-    tasks_module._list_tasks.cache_clear()
-    monkeypatch.setattr(tasks_module, "tasks_dir", lambda: folder)
-    return folder
+    return toy.use_tasks(toy.write_tasks(tmp_path / "tasks", rows=ROWS), monkeypatch)
 
 
 def asked(run: Path, spec: RunSpec = SPEC) -> list[int]:

@@ -16,10 +16,7 @@ from lladav_eval.runs.tasks import list_tasks, load_tasks, resolve_tasks, tasks_
 
 @pytest.fixture(autouse=True)
 def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = toy.write_tasks(tmp_path / "tasks", rows=2)
-    monkeypatch.setattr(tasks_module, "tasks_dir", lambda: folder)
-    tasks_module._list_tasks.cache_clear()
-    return folder
+    return toy.use_tasks(toy.write_tasks(tmp_path / "tasks", rows=2), monkeypatch)
 
 
 def test_short_names_groups_and_repeats() -> None:

@@ -11,7 +11,6 @@ import toy
 
 from lladav_eval.errors import TaskError
 from lladav_eval.records import RunSpec
-from lladav_eval.runs import tasks as tasks_module
 from lladav_eval.runs.execute import RunResult, execute
 from lladav_eval.runs.store import RunDirectory
 
@@ -22,14 +21,6 @@ METRIC_LIST = """metric_list:
   - metric: {}
     aggregation: !function toy_functions.mean
     higher_is_better: true"""
-
-
-@pytest.fixture
-def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = toy.write_tasks(tmp_path / "tasks")
-    tasks_module._list_tasks.cache_clear()
-    monkeypatch.setattr(tasks_module, "tasks_dir", lambda: folder)
-    return folder
 
 
 def change(file: Path, old: str, new: str) -> None:

@@ -16,11 +16,14 @@ import types
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 from lladav_eval.records import Generation, Question
+
+if TYPE_CHECKING:
+    import pytest
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
 
@@ -95,6 +98,15 @@ def write_tasks(folder: Path, rows: int = 10, unreadable: Sequence[int] = (), cu
         metadata = {"huggingface": json.dumps({"info": {"features": features}})}
         pq.write_table(pa.table(columns).replace_schema_metadata(metadata), folder / f"{name}.parquet")
         (folder / f"{name}.yaml").write_text(YAML.format(name=name))
+    return folder
+
+
+def use_tasks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make the tasks of a folder the only ones there are."""
+    from lladav_eval.runs import tasks as tasks_module
+
+    tasks_module._list_tasks.cache_clear()
+    monkeypatch.setattr(tasks_module, "tasks_dir", lambda: folder)
     return folder
 
 
