@@ -5,17 +5,14 @@ and a test here fails when one of them is gone.
 from __future__ import annotations
 
 import ast
-import csv
 import gzip
 import io
 import json
 import os
 import re
-import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +22,6 @@ import pytest
 import toy
 from chat_server import serve
 from PIL import Image
-from reports.synthetic import HOSTILE
 from tiny_checkpoint import write_checkpoint
 from tiny_hf import write_hf
 
@@ -33,14 +29,10 @@ from lladav_eval.adapters.autoregressive import load_hf
 from lladav_eval.adapters.chat_client import ChatClient, Endpoint, Patience
 from lladav_eval.adapters.chat_reply import NoUsableReply
 from lladav_eval.adapters.models import resolve_model
-from lladav_eval.cli.main import invoke
 from lladav_eval.errors import CheckpointError, MediaError, TaskError, UsageError
 from lladav_eval.processing import decoding
 from lladav_eval.processing.video import read_video
-from lladav_eval.records import RunSpec
-from lladav_eval.runs.manifest import redact
 from lladav_eval.runs.predictions import read_predictions
-from lladav_eval.runs.store import run_id
 from lladav_eval.runs.tasks import load_tasks
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -89,6 +81,7 @@ ELSEWHERE: dict[str, dict[str, tuple[str, ...]]] = {
             "test_the_page_may_not_use_the_network",
         ),
         "reports/test_table.py": ("test_hostile_names_stay_text",),
+        "test_hostile_text.py": ("test_hostile_text_does_nothing_in_any_output",),
     },
     "secrets": {
         "runs/test_manifest.py": ("test_secrets_are_removed",),
@@ -98,6 +91,10 @@ ELSEWHERE: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "adapters/test_judge.py": ("test_what_does_not_pass_is_not_tried_again_and_the_key_stays_secret",),
         "reports/test_load.py": ("test_no_secret_reaches_a_report",),
+        "test_secrets.py": (
+            "test_keys_of_the_environment_reach_no_file_and_no_log",
+            "test_a_key_in_the_models_name_is_refused_and_leaves_no_trace",
+        ),
     },
 }
 
@@ -267,172 +264,3 @@ def test_frames_and_pictures_of_foreign_tasks_are_opened_as_strictly(tmp_path: P
     for visuals in ([lazy], [[lazy]]):
         with pytest.raises(MediaError, match="truncated"):
             request_from("Q", visuals, None)
-
-
-# Text of models and data sets, in everything that is written
-
-
-class Tags(HTMLParser):
-    """Tags and attributes of a page."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.scripts: list[str | None] = []
-        self.handlers: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in ("script", "iframe", "object", "embed"):
-            self.scripts.append(dict(attrs).get("src"))
-        self.handlers += [name for name, value in attrs if name.startswith("on") or "javascript:" in (value or "")]
-
-
-@pytest.fixture
-def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[toy.ToyModel], Path]:
-    """Sets up the command line for a model on the toy tasks, in an empty folder."""
-
-    def use(model: toy.ToyModel) -> Path:
-        folder = toy.write_tasks(tmp_path / "tasks", rows=6, unreadable=[1])
-        functions = folder / "toy_functions.py"
-        functions.write_text(functions.read_text().replace("which colour is this?", "which colour? {HOSTILE}"))
-        functions.write_text(f"HOSTILE = {HOSTILE!r}\n" + functions.read_text())
-        toy.use_tasks(folder, monkeypatch)
-        monkeypatch.setitem(sys.modules, "lladav_eval.adapters.models", toy.install(folder, model))
-        monkeypatch.setenv("LMMS_EVAL_DATASETS_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "work" / "summary.md"))
-        (tmp_path / "work").mkdir()
-        monkeypatch.chdir(tmp_path / "work")
-        return tmp_path / "work"
-
-    return use
-
-
-def test_hostile_text_does_nothing_in_any_output(
-    shell: Callable[[toy.ToyModel], Path], capfd: pytest.CaptureFixture[str]
-) -> None:
-    """The model answers, fails and is called in hostile words, the task asks in them; then every command runs."""
-    model = toy.ToyModel(name=HOSTILE, say={0: HOSTILE, 2: "=1+1", 3: HOSTILE * 3})
-    model.fail = frozenset([4])
-    folder = shell(model)
-    codes = [
-        invoke(["run", "--task", "toy_a", "--model", "toy", "--out", name, "--max-failures", "9"]) for name in "ab"
-    ]
-    assert codes == [1, 1], "some samples failed"
-    for arguments in (
-        ["report", "a", "b", "--out", "report"],
-        ["compare", "a", "b", "--out", "compared"],
-        ["regress", "--baseline", "a", "--candidate", "b", "--junit", "r.xml", "--markdown", "r.md", "--github"],
-        *(["leaderboard", "a", "--format", kind, "--out", f"board.{kind}"] for kind in ("md", "csv", "tex", "html")),
-        ["leaderboard", "a"],
-    ):
-        assert invoke(arguments) in (0, 1), arguments
-    out, err = capfd.readouterr()
-    for text in (out, err):
-        assert not set(text) & {"\x1b", "\x07", "\x00", "\u202e"}
-        assert "\n::error title=x::stop" not in text
-    pages = {path: path.read_text(encoding="utf-8") for path in folder.rglob("*") if is_text(path)}
-    assert {path.suffix for path in pages} >= {".md", ".csv", ".tex", ".html", ".xml", ".json", ".jsonl", ".js"}
-    for path, text in pages.items():
-        check_page(path, text)
-
-
-def is_text(path: Path) -> bool:
-    return path.is_file() and path.suffix in {".md", ".csv", ".tex", ".html", ".xml", ".json", ".jsonl", ".js", ".svg"}
-
-
-def check_page(path: Path, text: str) -> None:
-    assert not set(text) & {"\x1b", "\x07", "\x00", "\u202e"}, path
-    if path.suffix in (".html", ".md", ".xml", ".svg"):
-        assert "<script>alert" not in text, path
-    if path.suffix == ".html":
-        tags = Tags(text)
-        assert all(source and not source.startswith(("http", "//", "data:")) for source in tags.scripts), path
-        assert not tags.handlers, path
-    if path.suffix == ".md":
-        assert not re.search(r"(?<!\\)\]\(javascript:", text), path
-        assert not re.search(r"(?m)^# head", text), path
-        assert "@someone" not in text, path
-    if path.suffix == ".csv":
-        cells = [cell for row in csv.reader(io.StringIO(text)) for cell in row]
-        assert cells
-        assert not any(cell.lstrip()[:1] in ("=", "+", "-", "@") and not is_number(cell) for cell in cells), path
-    if path.suffix == ".tex":
-        assert "\\input{/etc" not in text, path
-    if path.suffix in (".json", ".jsonl"):
-        assert text.isascii(), path
-
-
-def is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-# Secrets
-
-SECRET = "sk-very-secret-0123456789"
-UNUSUAL = "correct horse battery"
-
-
-def everything_in(folder: Path) -> str:
-    return "\n".join(
-        f"{path}\n{path.read_bytes().decode('utf-8', 'replace')}" for path in folder.rglob("*") if path.is_file()
-    )
-
-
-@pytest.mark.parametrize("status", [200, 400, 401, 500])
-def test_keys_of_the_environment_reach_no_file_and_no_log(
-    status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """An endpoint that repeats all keys in its errors."""
-    toy.use_tasks(toy.write_tasks(tmp_path / "tasks", rows=2), monkeypatch)
-    monkeypatch.setenv("LMMS_EVAL_DATASETS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
-    monkeypatch.setenv("MY_OTHER_API_KEY", UNUSUAL)
-    monkeypatch.setattr(Patience, "pause", lambda *_: 0.0)
-    words = f"you sent {SECRET} and {UNUSUAL}"
-    with serve(*[(status, {}, words)] * 40) as server:
-        code = invoke(["run", "--task", "toy_a", "--model", f"openai:m@{server.url}", "--out", "run"])
-        assert any(SECRET in (key or "") for key in server.keys), "the key was used"
-    assert code != 0
-    out, err = capfd.readouterr()
-    written = everything_in(tmp_path / "run")
-    assert "manifest.json" in written
-    if status == 400:
-        assert "you sent" in written, "the endpoint's reason is told"
-    for text in (out, err, written):
-        assert SECRET not in text
-        assert UNUSUAL not in text
-
-
-@pytest.mark.parametrize(
-    "model",
-    [
-        f"openai:m@https://user:{UNUSUAL.replace(' ', '-')}@host/v1",
-        f"openai:m@https://host/v1?api_key={SECRET}",
-        f"lmms:dummy,api_key={SECRET}",
-        f"https://user:{UNUSUAL.replace(' ', '-')}@host/owner/model",
-    ],
-)
-def test_a_key_in_the_models_name_is_refused_and_leaves_no_trace(
-    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    toy.use_tasks(toy.write_tasks(tmp_path / "tasks", rows=2), monkeypatch)
-    monkeypatch.setenv("LMMS_EVAL_DATASETS_CACHE", str(tmp_path / "cache"))
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
-    assert invoke(["run", "--task", "toy_a", "--model", model, "--offline"]) in (2, 3)
-    out, err = capfd.readouterr()
-    for text in (out, err, everything_in(tmp_path / "work"), run_id(RunSpec(("t",), model))):
-        assert SECRET not in text
-        assert UNUSUAL.replace(" ", "-") not in text
-
-
-def test_only_values_of_secret_variables_are_taken_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SOME_TOKEN", UNUSUAL)
-    monkeypatch.setenv("SHORT_KEY", "true")
-    monkeypatch.setenv("KEYBOARD", "qwertyuiop")
-    assert redact(f"a true {UNUSUAL} qwertyuiop") == "a true REDACTED qwertyuiop"
