@@ -2,7 +2,7 @@
 
     python benchmarks/fuzz.py [--seconds 20] [--only journal,pictures] [--keep DIR]
 
-Inputs and checks are those of tests/fuzzing.py, made by hypothesis. Every kind is tried for so many seconds, in a
+Inputs and checks are those of tests/fuzzing/, made by hypothesis. Every kind is tried for so many seconds, in a
 process of its own with at most 12 GiB of address space, so that a crash inside a C library or a hang is found too.
 The input that did it is kept in DIR. Exit code 1 where anything was found. The last line is JSON.
 """
@@ -36,7 +36,7 @@ class Hang(BaseException):
 
 def play(name: str, seconds: float, keep: Path) -> None:
     """Try inputs of one kind until the time is up; the count and the last input are on disk at any moment."""
-    from fuzzing import TARGETS
+    from fuzzing.targets import TARGETS
     from hypothesis import HealthCheck, Phase, given, seed, settings
     from hypothesis import strategies as st
 
@@ -114,7 +114,7 @@ def run(name: str, seconds: float, keep: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    from fuzzing import TARGETS
+    from fuzzing.targets import TARGETS
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=20.0, help="for each kind of input")
