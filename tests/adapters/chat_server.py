@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-Behaviour = str | tuple[int, dict[str, str], str]
-"""A name below, or (status, headers, body)."""
+Behaviour = str | tuple[int, dict[str, str], str] | Callable[[], Any]
+"""A name below, (status, headers, body), or a function that gives one of the two, perhaps late."""
 
 
 class ChatServer(ThreadingHTTPServer):
@@ -59,7 +59,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.in_flight -= 1
 
     def _behave(self, behaviour: Behaviour, body: dict[str, Any]) -> None:
-        if isinstance(behaviour, tuple):
+        if callable(behaviour):
+            self._behave(behaviour(), body)
+        elif isinstance(behaviour, tuple):
             self._send(*behaviour)
         elif behaviour == "slow":
             time.sleep(1.5)
