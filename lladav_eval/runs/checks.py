@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lladav_eval.errors import SettingError, TaskError
 from lladav_eval.records import RunSpec
+from lladav_eval.runs.progress import say
 from lladav_eval.runs.questions import Plan, metadata_of
 from lladav_eval.runs.verdicts import metric_names
 from lladav_eval.scoring.registry import Scorer, get_scorer
@@ -45,12 +46,9 @@ def check_plan(plan: Plan, spec: RunSpec, console: Console | None) -> None:
         rows = (plan.task.eval_docs_no_media[index] for index in range(plan.count))
         check_layout(plan.name, rows, locate, plan.task.lmms_eval_specific_kwargs)
     _check_rows(plan, get_scorer(family), spec.limit)
-    if get_scorer(family).judge is not None and spec.judge is None and console is not None:
-        console.print(
-            f"note: {plan.name}: the official figure needs a judge and will stay empty; give --judge MODEL@URL",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
+    if get_scorer(family).judge is not None and spec.judge is None:
+        say(
+            console, f"note: {plan.name}: the official figure needs a judge and will stay empty; give --judge MODEL@URL"
         )
 
 

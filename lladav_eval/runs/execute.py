@@ -31,6 +31,7 @@ from lladav_eval.records import DEFAULT_BATCH_SIZE, Answerer, RunSpec
 from lladav_eval.runs import manifest
 from lladav_eval.runs.checks import check_plan
 from lladav_eval.runs.journal import Journal, Record
+from lladav_eval.runs.progress import progress_bars, say
 from lladav_eval.runs.questions import Plan, build, plan_task
 from lladav_eval.runs.results import TaskResults
 from lladav_eval.runs.store import RunDirectory, read_json
@@ -166,7 +167,7 @@ class _Run:
         try:
             with Journal(self.directory.journal) as journal:
                 self._report_rejected(journal, console)
-                with _progress(console) as progress:
+                with progress_bars(console) as progress:
                     self._answer_all(journal, progress)
                 results = self._score(journal)
             status = "complete"
@@ -190,18 +191,18 @@ class _Run:
         try:
             found = read_json(self.directory.manifest)
         except UsageError as error:
-            _warn(console, f"{error}; a new one is written, and answers in the journal are used")
+            say(console, f"warning: {error}; a new one is written, and answers in the journal are used")
             return None
         if not isinstance(found, dict) or not isinstance(found.get("sessions", []), list):
             return None
         other = manifest.differences(found, self.spec)
         if other and self.directory.results.exists():
-            _warn(console, f"{self.directory.path} holds results of another run ({other}): they are replaced")
+            say(console, f"warning: {self.directory.path} holds results of another run ({other}): they are replaced")
         return found
 
     def _report_rejected(self, journal: Journal, console: Console | None) -> None:
         for line in journal.rejected:
-            _warn(console, f"journal line {line.number}: {line.reason}; set aside in {journal.rejected_path}")
+            say(console, f"warning: journal line {line.number}: {line.reason}; set aside in {journal.rejected_path}")
 
     def _answer_all(self, journal: Journal, progress: Progress) -> None:
         """Answer what the journal doesn't hold; the next questions are built beside the model."""
@@ -298,30 +299,3 @@ def _refuse_foreign(directory: RunDirectory, spec: RunSpec) -> None:
         raise UsageError(
             f"{directory.path} holds results of another run ({other}) without its answers: choose another --out"
         )
-
-
-def _warn(console: Console | None, text: str) -> None:
-    if console is not None:
-        console.print(f"warning: {text}", markup=False, highlight=False, soft_wrap=True)
-
-
-@contextlib.contextmanager
-def _progress(console: Console | None) -> Iterator[Progress]:
-    """Name, bar, count, rate and time left."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
-    from rich.text import Text
-
-    class Rate(ProgressColumn):
-        def render(self, task: Any) -> Text:
-            return Text(f"{task.speed:.1f}/s" if task.speed else "-/s")
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        Rate(),
-        TimeRemainingColumn(elapsed_when_finished=True),
-    )
-    with Progress(*columns, console=console or Console(quiet=True), disable=console is None) as progress:
-        yield progress
