@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lladav_eval.errors import UsageError
+from lladav_eval.reports.comparable import refuse_other_data
 from lladav_eval.reports.comparison_notes import what_differs
-from lladav_eval.reports.pairing import DATA_FACTS, Observed, check_test, observe, run_facts
+from lladav_eval.reports.pairing import Observed, check_test, observe, run_facts
 from lladav_eval.reports.run_data import RunData
 from lladav_eval.reports.statistics import (
     Paired,
@@ -153,7 +154,7 @@ def compare_runs(
     if not 0 < alpha < 1:
         raise UsageError(f"--alpha {alpha}: give a level between 0 and 1, such as 0.05")
     for run in runs[1:]:
-        _refuse_other_data(runs[0], run)
+        refuse_other_data(runs[0], run)
     common = {task: ids for task in runs[0].tasks if (ids := _common(task, runs))}
     if not common:
         raise UsageError("the runs have no sample in common: compare runs of the same tasks")
@@ -183,31 +184,6 @@ def compare_runs(
         tuple(what_differs(runs, _labels(runs), common)),
         alpha,
     )
-
-
-def _refuse_other_data(first: RunData, other: RunData) -> None:
-    if first.protocol != other.protocol:
-        raise UsageError(
-            f"{other.path} follows the protocol {other.protocol}, {first.path} {first.protocol}: compare runs of one"
-        )
-    for name in first.tasks.keys() & other.tasks.keys():
-        ours, theirs = first.tasks[name], other.tasks[name]
-        for field_name, title in DATA_FACTS:
-            before, after = getattr(ours, field_name), getattr(theirs, field_name)
-            if before != after:
-                raise UsageError(f"{ours.short}: the {title} differs: {first.path} has {before}, {other.path} {after}")
-        revisions = ours.data_revision, theirs.data_revision
-        if None not in revisions and revisions[0] != revisions[1]:
-            raise UsageError(
-                f"{ours.short}: the data differ: {first.path} has {revisions[0]}, {other.path} {revisions[1]}"
-            )
-        if ours.version != theirs.version:
-            raise UsageError(
-                f"{ours.short}: {first.path} ran version {ours.version} of the task, {other.path} {theirs.version}"
-            )
-    for identity, sample in first.samples.items():
-        if identity in other.samples and other.samples[identity].target != sample.target:
-            raise UsageError(f"{sample.task} {sample.doc_id}: {first.path} and {other.path} have other right answers")
 
 
 def _common(task: str, runs: Sequence[RunData]) -> list[int]:

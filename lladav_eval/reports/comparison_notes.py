@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from lladav_eval.reports.pairing import other_media
+from lladav_eval.reports.comparable import other_media
 from lladav_eval.reports.reference import OUR_PROTOCOLS
 from lladav_eval.reports.run_data import RunData
 

@@ -1,4 +1,4 @@
-"""Which samples of two runs belong together, and whether the runs may be compared at all."""
+"""Which samples of two runs belong together, and what the runs say of them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,6 @@ from lladav_eval.reports.statistics import Test, is_binary, observations
 from lladav_eval.scoring.lmms import shares_of
 
 Scope = Literal["overall", "task", "category"]
-_NAMED = 5
-"""Samples named in a reason; the number of all is given too."""
-
-
-DATA_FACTS = (("dataset_path", "data set"), ("dataset_name", "data set name"), ("split", "split"))
-"""Fields of a task that say which data it asks, with their titles."""
 
 
 def run_facts(run: RunData) -> dict[str, Any]:
@@ -35,78 +29,6 @@ def run_facts(run: RunData) -> dict[str, Any]:
         "n": len(run.samples),
         "failed": sum(task.failed for task in run.tasks.values()),
     }
-
-
-def incomparable(baseline: RunData, candidate: RunData) -> list[str]:
-    """Why the runs can't be compared, each reason a sentence; empty if they can."""
-    reasons = []
-    if baseline.protocol != candidate.protocol:
-        reasons.append(f"the protocols differ: baseline {baseline.protocol}, candidate {candidate.protocol}")
-    for there, run in (("baseline", candidate), ("candidate", baseline)):
-        other = baseline if there == "baseline" else candidate
-        missing = [task.short for name, task in other.tasks.items() if name not in run.tasks]
-        if missing:
-            reasons.append(f"only the {there} has the task{'s' * (len(missing) > 1)} {', '.join(missing)}")
-    for name in baseline.tasks:
-        if name in candidate.tasks:
-            reasons += task_differences(name, baseline, candidate)
-    return reasons
-
-
-def task_differences(name: str, baseline: RunData, candidate: RunData) -> list[str]:
-    """Why one task of two runs can't be compared, each reason a sentence; empty if it can."""
-    ours, theirs = baseline.tasks[name], candidate.tasks[name]
-    reasons = []
-    facts = (("version", "task version"), ("headline", "headline metric"), ("scale", "scale"), *DATA_FACTS)
-    for field_name, title in facts:
-        before, after = getattr(ours, field_name), getattr(theirs, field_name)
-        if before != after:
-            reasons.append(f"{ours.short}: the {title} differs: baseline {before}, candidate {after}")
-    revisions = ours.data_revision, theirs.data_revision
-    if None not in revisions and revisions[0] != revisions[1]:
-        reasons.append(f"{ours.short}: the data differ: baseline {revisions[0]}, candidate {revisions[1]}")
-    before_ids = {doc_id for task, doc_id in baseline.samples if task == name}
-    after_ids = {doc_id for task, doc_id in candidate.samples if task == name}
-    for there, ids in (("baseline", before_ids - after_ids), ("candidate", after_ids - before_ids)):
-        if ids:
-            reasons.append(f"{ours.short}: {len(ids)} samples only in the {there} (doc_id {_some(ids)})")
-    for title in ("prompt", "target", "category"):
-        changed = {
-            doc_id
-            for doc_id in before_ids & after_ids
-            if _differs(
-                title,
-                getattr(baseline.samples[name, doc_id], title),
-                getattr(candidate.samples[name, doc_id], title),
-            )
-        }
-        if changed:
-            reasons.append(f"{ours.short}: the {title} of {len(changed)} samples differs (doc_id {_some(changed)})")
-    return reasons
-
-
-def _differs(title: str, before: Any, after: Any) -> bool:
-    """Runs made before categories were recorded have none; that is no difference."""
-    return before != after and (title != "category" or None not in (before, after))
-
-
-def other_media(name: str, first: RunData, second: RunData) -> str | None:
-    """How many samples of a task, and which, show other pictures or videos in the second run; None if none is known to.
-
-    No reason against comparing: other versions of a decoder give other pixels too.
-    """
-    differ = {
-        doc_id
-        for task, doc_id in first.samples.keys() & second.samples.keys()
-        if task == name
-        and None not in (hashes := (first.samples[task, doc_id].media, second.samples[task, doc_id].media))
-        and hashes[0] != hashes[1]
-    }
-    return f"{len(differ)} samples show other pictures or videos (doc_id {_some(differ)})" if differ else None
-
-
-def _some(ids: set[int]) -> str:
-    return ", ".join(map(str, sorted(ids)[:_NAMED])) + (", ..." if len(ids) > _NAMED else "")
 
 
 @dataclass(frozen=True)

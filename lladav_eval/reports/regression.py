@@ -22,7 +22,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from lladav_eval.errors import UsageError
-from lladav_eval.reports.pairing import Group, Scope, groups, incomparable, other_media, run_facts
+from lladav_eval.reports.comparable import incomparable, other_media
+from lladav_eval.reports.pairing import Group, Scope, groups, run_facts
 from lladav_eval.reports.reference import OUR_PROTOCOLS
 from lladav_eval.reports.run_data import RunData
 from lladav_eval.reports.statistics import Paired, Test, changes, compare_pairs, holm

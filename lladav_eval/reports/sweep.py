@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from lladav_eval.errors import UsageError
-from lladav_eval.reports.pairing import run_facts, task_differences
+from lladav_eval.reports.comparable import task_differences
+from lladav_eval.reports.pairing import run_facts
 from lladav_eval.reports.run_data import PREFIX, RunData, Task
 from lladav_eval.scoring.cost import CostCounter
 
