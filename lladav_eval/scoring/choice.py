@@ -14,7 +14,6 @@ from functools import lru_cache
 
 from lladav_eval.scoring.extract import boxed, clean, concluded_answer, is_denied, spoken, stated_answer
 
-_LISTED = re.compile(r"^\s*\(?([A-Z])[).:]\s*(\S.*)$", re.MULTILINE)
 _LABEL_SHAPED = re.compile(r"\W*([A-Za-z])\W*")
 _DENIED_BEHIND = re.compile(
     r"[\"'*]*[)\]]?\s*(?:(?P<one>is|was|seems|looks|does)|are|were|seem|look|do|can?|could|must|should)"
@@ -285,18 +284,3 @@ def _plain(text: str) -> str:
 def _rest(text: str, match: re.Match[str]) -> str:
     """What follows a label, as contents are compared."""
     return clean(text[match.end() :].lstrip(" .:)-,")).casefold()
-
-
-def options_in(question: str, letters: str) -> dict[str, str] | None:
-    """What the letters stand for where a question lists them itself, each on its line: ``A. x``, ``(A) x``, ``A: x``.
-
-    None unless every one of ``letters`` is listed exactly once.
-
-    >>> options_in("Where?\\n(A) here\\n(B) there", "AB")
-    {'A': 'here', 'B': 'there'}
-    """
-    found = _LISTED.findall(question)
-    listed = dict(found)
-    if len(listed) != len(found) or set(listed) != set(letters):
-        return None
-    return {letter: listed[letter].strip() for letter in letters}

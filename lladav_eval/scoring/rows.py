@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from lladav_eval.records import Score
 Row = Mapping[str, Any]
 Protocol = Literal["official", "strict"]
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_LISTED = re.compile(r"^\s*\(?([A-Z])[).:]\s*(\S.*)$", re.MULTILINE)
 
 
 class Memory(dict[tuple[str, str, str, str], Score]):
@@ -76,6 +78,21 @@ def lettered(contents: Sequence[str]) -> dict[str, str]:
     if not 0 < len(contents) <= len(LETTERS):
         raise TaskError(f"a question must have 1 to {len(LETTERS)} options, not {len(contents)}")
     return dict(zip(LETTERS, contents, strict=False))
+
+
+def options_in(question: str, letters: str) -> dict[str, str] | None:
+    """What the letters stand for where a question lists them itself, each on its line: ``A. x``, ``(A) x``, ``A: x``.
+
+    None unless every one of ``letters`` is listed exactly once.
+
+    >>> options_in("Where?\\n(A) here\\n(B) there", "AB")
+    {'A': 'here', 'B': 'there'}
+    """
+    found = _LISTED.findall(question)
+    listed = dict(found)
+    if len(listed) != len(found) or set(listed) != set(letters):
+        return None
+    return {letter: listed[letter].strip() for letter in letters}
 
 
 def gold_letter(row: Row, options: Sequence[str] | Mapping[str, str], column: str = "answer") -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lladav_eval.errors import TaskError
-from lladav_eval.scoring.rows import list_of
+from lladav_eval.scoring.rows import list_of, options_in
 
 
 def test_a_list_may_be_written_as_text() -> None:
@@ -29,3 +29,20 @@ def test_what_is_no_list_is_one_line(cell: Any) -> None:
         list_of({"options": cell}, "options")
     with pytest.raises(TaskError, match="the column 'choices' is missing; the row has options"):
         list_of({"options": cell}, "choices")
+
+
+@pytest.mark.parametrize(
+    ("question", "found"),
+    [
+        ("Which?\nA. x\nB. y", {"A": "x", "B": "y"}),
+        ("Which?\n(A) x \n(B) y z", {"A": "x", "B": "y z"}),
+        ("Choices:\nA:2\nB:2√3", {"A": "2", "B": "2√3"}),
+        ("Which?\nA. x", None),
+        ("Which?\nA. x\nA. y\nB. z", None),
+        ("Which? A. x B. y", None),
+        ("Which?\nA. x\nB. y\nC. z", None),
+        ("", None),
+    ],
+)
+def test_options_listed_in_a_question(question: str, found: dict[str, str] | None) -> None:
+    assert options_in(question, "AB") == found

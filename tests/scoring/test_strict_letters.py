@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from example_rows import OPTIONS, ROWS
 
-from lladav_eval.scoring.choice import extract_choice, options_in
+from lladav_eval.scoring.choice import extract_choice
 from lladav_eval.scoring.registry import get_scorer
 
 LETTERED = ("mmmu", "mmmu_pro_standard", "muirbench", "mmbench", "ai2d", "realworldqa", "mlvu", "videomme", "mvbench")
@@ -141,23 +141,6 @@ def test_ten_letters_and_one() -> None:
     assert extract_choice("I think so", "ABCDEFGHIJ") is None
     assert extract_choice("B", {"A": "only"}) is None
     assert extract_choice("only", {"A": "only"}) == "A"
-
-
-@pytest.mark.parametrize(
-    ("question", "found"),
-    [
-        ("Which?\nA. x\nB. y", {"A": "x", "B": "y"}),
-        ("Which?\n(A) x \n(B) y z", {"A": "x", "B": "y z"}),
-        ("Choices:\nA:2\nB:2√3", {"A": "2", "B": "2√3"}),
-        ("Which?\nA. x", None),
-        ("Which?\nA. x\nA. y\nB. z", None),
-        ("Which? A. x B. y", None),
-        ("Which?\nA. x\nB. y\nC. z", None),
-        ("", None),
-    ],
-)
-def test_options_listed_in_a_question(question: str, found: dict[str, str] | None) -> None:
-    assert options_in(question, "AB") == found
 
 
 def test_mathverse_reads_options_where_the_question_is_in_the_picture() -> None:

@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lladav_eval.records import Score
-from lladav_eval.scoring.choice import extract_choice, options_in
+from lladav_eval.scoring.choice import extract_choice
 from lladav_eval.scoring.extract import is_empty
 from lladav_eval.scoring.judging import Judge, JudgeCall, prompt_template, unsettled
 from lladav_eval.scoring.mathematics import final_answer, math_equal
 from lladav_eval.scoring.registry import Scorer
-from lladav_eval.scoring.rows import Protocol, Row, accuracy_by, empty, gold_letter, text_of, verdict
+from lladav_eval.scoring.rows import Protocol, Row, accuracy_by, empty, gold_letter, options_in, text_of, verdict
 
 MOST_COMPARISONS = 5
 """Replies that are neither 0 nor 1 before an answer counts as unparsed; the script asks for ever."""

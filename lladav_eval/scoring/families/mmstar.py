@@ -13,10 +13,10 @@ from functools import lru_cache
 
 from lladav_eval.errors import TaskError
 from lladav_eval.records import Score
-from lladav_eval.scoring.choice import extract_choice, options_in
+from lladav_eval.scoring.choice import extract_choice
 from lladav_eval.scoring.extract import is_empty
 from lladav_eval.scoring.registry import Scorer
-from lladav_eval.scoring.rows import Protocol, Row, accuracy_by, empty, text_of, verdict
+from lladav_eval.scoring.rows import Protocol, Row, accuracy_by, empty, options_in, text_of, verdict
 
 _PREFIX = re.compile(r"(?:\(|option |the answer is )?([a-d])")
 _LETTERS = "ABCD"

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from lladav_eval.records import Score
-from lladav_eval.scoring.choice import extract_choice, options_in
+from lladav_eval.scoring.choice import extract_choice
 from lladav_eval.scoring.exact import exact_match, extract_exact
 from lladav_eval.scoring.extract import final_text, is_empty
 from lladav_eval.scoring.registry import Scorer
-from lladav_eval.scoring.rows import LETTERS, Protocol, Row, empty, percent, text_of, verdict
+from lladav_eval.scoring.rows import LETTERS, Protocol, Row, empty, options_in, percent, text_of, verdict
 
 _SHAPES = ((6, "({})"), (5, "{}."), (4, "{}:"), (3, "{})"), (2, "{} "))
 """(how telling, shape); below them any occurrence, above them an answer phrase (7), the end (9), the start (10)."""
