@@ -21,7 +21,8 @@ from lladav_eval.model.bound import BoundPrompts
 from lladav_eval.model.lladav import LladavModel
 from lladav_eval.model.memory import PromptSize
 from lladav_eval.records import Prompt, SamplingParams
-from lladav_eval.sampling.loop import Sampled, Sampler, SamplingTokens, SeededNoise
+from lladav_eval.sampling.loop import Sampled, Sampler, SamplingTokens
+from lladav_eval.sampling.noise import SeededNoise
 
 
 @dataclass(frozen=True)

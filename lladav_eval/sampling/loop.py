@@ -26,8 +26,6 @@ from lladav_eval.sampling.filling import Filling, Offer, filling_rule
 from lladav_eval.sampling.noise import NoiseSource, SeededNoise
 from lladav_eval.sampling.stopping import updated_stop
 
-__all__ = ["NoiseSource", "Sampled", "Sampler", "SamplingTokens", "SeededNoise", "sample"]
-
 
 @dataclass(frozen=True)
 class SamplingTokens:
