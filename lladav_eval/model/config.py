@@ -11,6 +11,7 @@ from typing import Any
 
 from lladav_eval.errors import CheckpointError, one_line
 from lladav_eval.model import text_only
+from lladav_eval.model.fields import MOST, number_of, require, size_of
 
 # The official checkpoint keeps the tower's weights but not its sizes: config.json only names the tower.
 # Sizes: config.json of google/siglip2-so400m-patch14-384, equal to the defaults in the authors' siglip_encoder.py.
@@ -25,8 +26,8 @@ _KNOWN_TOWERS: dict[str, dict[str, int]] = {
     }
 }
 
-MOST, MOST_LAYERS, MOST_GRIDS = 1 << 24, 1000, 10_000
-"""Largest size, number of layers and number of tile grids that is believed; a damaged file may ask for any."""
+MOST_GRIDS = 10_000
+"""Largest number of tile grids that is believed."""
 
 
 @dataclass(frozen=True)
@@ -128,12 +129,12 @@ def parse_config(fields: dict[str, Any], directory: Path | None = None) -> Model
     """
     if text_only.is_text_only(fields):
         return _text_only_config(text_only.our_fields(fields))
-    _require(fields, "mm_projector_type", r"linear|mlp[1-9]\d?x_gelu")
-    _require(fields, "mm_patch_merge_type", "spatial_unpad")
-    _require(fields, "mm_newline_position", "grid|frame|one_token|no_token", default=NEWLINE_DEFAULT)
-    _require(fields, "mm_spatial_pool_mode", "bilinear", default="bilinear")
-    _require(fields, "image_aspect_ratio", r"pad|anyres(_max_[1-9]\d{0,5})?")
-    _require(fields, "hidden_act", "silu|swish", default="silu")
+    require(fields, "mm_projector_type", r"linear|mlp[1-9]\d?x_gelu")
+    require(fields, "mm_patch_merge_type", "spatial_unpad")
+    require(fields, "mm_newline_position", "grid|frame|one_token|no_token", default=NEWLINE_DEFAULT)
+    require(fields, "mm_spatial_pool_mode", "bilinear", default="bilinear")
+    require(fields, "image_aspect_ratio", r"pad|anyres(_max_[1-9]\d{0,5})?")
+    require(fields, "hidden_act", "silu|swish", default="silu")
     for switch in ("add_faster_video", "mm_use_im_start_end", "mm_use_im_patch_token"):
         if fields.get(switch):
             raise CheckpointError(f"{switch}={fields[switch]!r} is not supported; LLaDA-V has it off")
@@ -154,7 +155,7 @@ def parse_config(fields: dict[str, Any], directory: Path | None = None) -> Model
         image_aspect_ratio=ratio,
         image_grid_pinpoints=() if ratio == "pad" else _pinpoints(fields, vision.image_size),
         max_tiles=int({"pad": 0, "anyres": MOST}.get(ratio, ratio.removeprefix("anyres_max_"))),
-        max_length=_size(
+        max_length=size_of(
             fields,
             "tokenizer_model_max_length" if fields.get("tokenizer_model_max_length") else "max_position_embeddings",
         ),
@@ -162,20 +163,20 @@ def parse_config(fields: dict[str, Any], directory: Path | None = None) -> Model
 
 
 def _transformer_sizes(fields: dict[str, Any]) -> dict[str, Any]:
-    heads = _size(fields, "num_attention_heads")
-    hidden = _size(fields, "hidden_size")
+    heads = size_of(fields, "num_attention_heads")
+    hidden = size_of(fields, "hidden_size")
     if hidden % heads:
         raise CheckpointError(f"hidden_size={hidden} is not divisible by num_attention_heads={heads}")
     return {
         "hidden_size": hidden,
-        "intermediate_size": _size(fields, "intermediate_size"),
-        "num_hidden_layers": _size(fields, "num_hidden_layers"),
+        "intermediate_size": size_of(fields, "intermediate_size"),
+        "num_hidden_layers": size_of(fields, "num_hidden_layers"),
         "num_attention_heads": heads,
-        "num_key_value_heads": _size(fields, "num_key_value_heads") if "num_key_value_heads" in fields else heads,
-        "vocab_size": _size(fields, "vocab_size"),
-        "max_position_embeddings": _size(fields, "max_position_embeddings"),
-        "rms_norm_eps": _number(fields, "rms_norm_eps"),
-        "rope_theta": _number(fields, "rope_theta"),
+        "num_key_value_heads": size_of(fields, "num_key_value_heads") if "num_key_value_heads" in fields else heads,
+        "vocab_size": size_of(fields, "vocab_size"),
+        "max_position_embeddings": size_of(fields, "max_position_embeddings"),
+        "rms_norm_eps": number_of(fields, "rms_norm_eps"),
+        "rope_theta": number_of(fields, "rope_theta"),
     }
 
 
@@ -211,33 +212,6 @@ def best_resolution(image_size: tuple[int, int], pinpoints: tuple[tuple[int, int
     return best
 
 
-def _require(fields: dict[str, Any], name: str, pattern: str, default: str | None = None) -> None:
-    value = fields.get(name, default)
-    if value is None:
-        raise CheckpointError(f"field {name!r} is missing; is this a LLaDA-V checkpoint?")
-    if not isinstance(value, str) or not re.fullmatch(pattern, value):
-        raise CheckpointError(f"{name}={value!r} is not supported; expected {pattern}")
-
-
-def _size(fields: dict[str, Any], name: str) -> int:
-    value = fields.get(name)
-    if value is None:
-        raise CheckpointError(f"field {name!r} is missing; is this a LLaDA-V checkpoint?")
-    most = MOST_LAYERS if name == "num_hidden_layers" else MOST
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-        raise CheckpointError(f"{name}={value!r:.40}: must be a whole number from 1 to {most:,}")
-    return value
-
-
-def _number(fields: dict[str, Any], name: str) -> float:
-    value = fields.get(name)
-    if value is None:
-        raise CheckpointError(f"field {name!r} is missing; is this a LLaDA-V checkpoint?")
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e30:
-        raise CheckpointError(f"{name}={value!r:.40}: must be a number above 0")
-    return float(value)
-
-
 def _vision_config(fields: dict[str, Any], directory: Path | None) -> VisionConfig:
     """Sizes of the tower: ``vision_config`` if present, else what ``mm_vision_tower`` points to or is known by."""
     sizes = fields.get("vision_config")
@@ -249,15 +223,15 @@ def _vision_config(fields: dict[str, Any], directory: Path | None) -> VisionConf
             f"mm_vision_tower={tower!r}: its sizes are unknown; add a 'vision_config' object with "
             "hidden_size, intermediate_size, num_hidden_layers, num_attention_heads, image_size, patch_size"
         )
-    _require(sizes, "hidden_act", "gelu_pytorch_tanh", default="gelu_pytorch_tanh")
+    require(sizes, "hidden_act", "gelu_pytorch_tanh", default="gelu_pytorch_tanh")
     config = VisionConfig(
-        hidden_size=_size(sizes, "hidden_size"),
-        intermediate_size=_size(sizes, "intermediate_size"),
-        num_hidden_layers=_size(sizes, "num_hidden_layers"),
-        num_attention_heads=_size(sizes, "num_attention_heads"),
-        image_size=_size(sizes, "image_size"),
-        patch_size=_size(sizes, "patch_size"),
-        layer_norm_eps=_number(sizes, "layer_norm_eps") if "layer_norm_eps" in sizes else 1e-6,
+        hidden_size=size_of(sizes, "hidden_size"),
+        intermediate_size=size_of(sizes, "intermediate_size"),
+        num_hidden_layers=size_of(sizes, "num_hidden_layers"),
+        num_attention_heads=size_of(sizes, "num_attention_heads"),
+        image_size=size_of(sizes, "image_size"),
+        patch_size=size_of(sizes, "patch_size"),
+        layer_norm_eps=number_of(sizes, "layer_norm_eps") if "layer_norm_eps" in sizes else 1e-6,
     )
     if config.hidden_size % config.num_attention_heads:
         raise CheckpointError(
