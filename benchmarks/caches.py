@@ -4,7 +4,7 @@
     python benchmarks/caches.py --small --pairs 1         # a check of the script itself, in seconds
     python benchmarks/caches.py --only pocket             # accuracy, forward passes and samples a second
 
-First part: one prompt of random ids on the medium model of benchmarks/generation.py. A mode and exact decoding run
+First part: one prompt of random ids on the medium model of benchmarks/random_model.py. A mode and exact decoding run
 every step, alternating in one process; the ratio is the median over pairs. The plain loop is stopped after
 --plain-steps steps and extrapolated (its steps all cost the same). The answers of approximate modes may differ: the
 share of equal tokens is only printed, never judged.
@@ -25,7 +25,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from generation import MEDIUM, SMALL, Size, build_model, parse_setting, random_prompt, run_plain
+from generation import parse_setting, run_plain
+from random_model import MEDIUM, SMALL, Size, build_model, random_prompt
 from torch import Tensor
 
 from lladav_eval.model.bound import BoundPrompts
