@@ -179,8 +179,9 @@ class Batch:
         alone = len(active) == 1
         done = [self._leave(active[0], None, OUT_OF_MEMORY)] if alone else []
         self.width = math.ceil(len(active) / 2)
-        # A step that broke off may have renewed a part of an approximate mode's cache: then all begin anew.
-        for number in () if alone else reversed(active[0 if self._params.approximate else self.width :]):
+        # A step that broke off may have renewed a part of an approximate mode's cache, or drawn noise: all begin anew.
+        anew = self._params.approximate or self._params.temperature > 0
+        for number in () if alone else reversed(active[0 if anew else self.width :]):
             job, _ = self._running.pop(number)
             self._forget(number)
             self._waiting.appendleft(job)

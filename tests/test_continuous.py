@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Iterator, Sequence
 from itertools import count
+from typing import Any
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from lladav_eval.model.bound import BoundPrompts
 from lladav_eval.model.lladav import LladavModel
 from lladav_eval.model.memory import USABLE, PromptSize, batch_bytes
 from lladav_eval.records import Prompt, Query
+from lladav_eval.sampling.confidence import choose_tokens
 
 PARAMS = SamplingParams(8, 4, 4)
 MODES = {
@@ -86,6 +88,20 @@ def test_out_of_memory_in_a_step(model: LladaV, monkeypatch: pytest.MonkeyPatch,
     assert ids(model.generate(requests(), MODES[mode], batch_size=4)) == alone
     assert sizes[:2] == [4, 4]
     assert max(sizes[2:]) == 2
+
+
+def test_out_of_memory_after_noise_was_drawn(model: LladaV, monkeypatch: pytest.MonkeyPatch) -> None:
+    params = SamplingParams(8, 4, 4, temperature=1.0)
+    alone = ids(model.generate(requests(4), params, batch_size=1))
+    calls = count()
+
+    def limited(*arguments: Any) -> Any:
+        if next(calls) == 4 + 1:  # the second sample of the second step
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return choose_tokens(*arguments)
+
+    monkeypatch.setattr("lladav_eval.sampling.loop.choose_tokens", limited)
+    assert ids(model.generate(requests(4), params, batch_size=4)) == alone
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -248,4 +264,6 @@ def test_requests_are_drawn_lazily(model: LladaV) -> None:
     assert next(stream)
     assert len(drawn) <= 2 + 2 * 2 + 2
     stream.close()
-    assert not [thread for thread in threading.enumerate() if thread not in before and "prepare" in thread.name]
+    for thread in set(threading.enumerate()) - before:
+        thread.join(20)
+        assert not thread.is_alive()
