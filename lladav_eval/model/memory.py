@@ -196,7 +196,7 @@ def _logit_bytes(
         drawn = params.block_length * vocabulary
         widened = drawn * 8 + min(drawn, at_once) * (8 + 8 + 8)
     else:
-        widened = min(scores, at_once) * (8 + 8)
+        widened = min(scores, at_once) * (8 + 4 + 8)  # the piece before, and the next one before and after
     if params.cfg_scale > 0:
         widened += min(scores, at_once) * 4
     return max(computing, scores * 4 + widened)

@@ -9,6 +9,7 @@ import dataclasses
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from lladav_eval.model.memory import (
     USABLE,
     PromptSize,
     _encoding_bytes,
+    _logit_bytes,
     _store_bytes,
     batch_bytes,
     batch_that_fits,
@@ -34,6 +36,7 @@ from lladav_eval.model.memory import (
 )
 from lladav_eval.preparing import Prepared
 from lladav_eval.records import IMAGE_PLACEHOLDER_ID
+from lladav_eval.sampling.loop import SamplingTokens, sample
 
 TEXT = "Which digit is in the picture? "
 
@@ -161,6 +164,21 @@ def test_the_tower_is_counted_where_no_prompt_has_many_tiles(checkpoint: Path) -
     prompts = [item.prompt for item in prepare(model, requests) if item.prompt is not None]
     measured = peak(lambda: BoundPrompts.bind(model.model, prompts))
     assert 0.9 <= _encoding_bytes(model.config, sizes(model, requests), torch.float32) / measured <= 1.25
+
+
+@pytest.mark.parametrize("name", ["long", "guided", "noisy"])
+def test_what_choosing_tokens_takes_is_counted(checkpoint: Path, name: str) -> None:
+    """With a vocabulary so large that nothing else in a batch takes more."""
+    config, vocabulary, count = lladav_eval.load(checkpoint, device="cpu").config, 8000, 3
+    params = dataclasses.replace(SETTINGS[name], gen_length=64, block_length=64, steps=1)
+    sequences = count * (2 if params.cfg_scale else 1)
+    logits = [torch.zeros(params.block_length, vocabulary) for _ in range(sequences)]
+    prompts = [torch.zeros(1, dtype=torch.int64)] * count
+    run = partial(sample, lambda queries: logits, prompts, params, [SamplingTokens(1)] * count)
+    there = sum(scores.nbytes for scores in logits)
+    lengths = [1 + params.gen_length] * sequences
+    estimate = _logit_bytes(config, vocabulary, lengths, params, torch.float32, "cpu")
+    assert 0.9 <= estimate / (there + peak(run)) <= 1.25
 
 
 @pytest.mark.parametrize("name", ["short", "prefix", "dllm"])
