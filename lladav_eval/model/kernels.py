@@ -78,7 +78,7 @@ def attention(
     what is attended to, ``causal`` limits it to earlier positions. ``overwrite_q`` allows the result to take ``q``'s
     place in memory.
     """
-    enough = _SOME if k.is_contiguous() and v.is_contiguous() else LONG
+    enough = _SOME if k.is_contiguous() else LONG  # and so for the values
     if visible is None and not causal and q.shape[2] >= enough and k.shape[2] >= LONG and uses_fast_kernels(q):
         return _attention_by_products(q, k, v, q if overwrite_q else torch.empty_like(q))
     grouped = q.shape[1] != k.shape[1]

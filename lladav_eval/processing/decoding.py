@@ -138,8 +138,6 @@ def _read_with_decord(path: Path, clip: VideoClip, count: int) -> SampledVideo:
         raise
     except Exception as error:  # DECORDError, RuntimeError and others, with messages of many lines
         raise MediaError(f"{path}: decord can't open it ({_cause(error)}); convert it to H.264") from None
-    if total < 1:
-        raise MediaError(f"{path}: the video has no frames")
     indices = clip_indices(total, count, clip, fps)
     wanted = sorted(set(indices))
     try:
