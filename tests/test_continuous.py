@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Iterator, Sequence
-from itertools import count
+from itertools import count, groupby
 from typing import Any
 
 import pytest
@@ -59,6 +59,14 @@ def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seen
 
 
+@pytest.fixture
+def released(monkeypatch: pytest.MonkeyPatch) -> list[torch.device]:
+    """Devices that were given their cached memory back."""
+    seen: list[torch.device] = []
+    monkeypatch.setattr("lladav_eval.continuous.release_memory", seen.append)
+    return seen
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_a_finished_samples_place_is_taken(model: LladaV, sizes: list[int], mode: str) -> None:
     alone = model.generate(requests(), MODES[mode], batch_size=1)
@@ -74,7 +82,9 @@ def test_a_finished_samples_place_is_taken(model: LladaV, sizes: list[int], mode
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_out_of_memory_in_a_step(model: LladaV, monkeypatch: pytest.MonkeyPatch, sizes: list[int], mode: str) -> None:
+def test_out_of_memory_in_a_step(
+    model: LladaV, monkeypatch: pytest.MonkeyPatch, sizes: list[int], released: list[torch.device], mode: str
+) -> None:
     alone = ids(model.generate(requests(), MODES[mode], batch_size=1))
     sizes.clear()
     real, calls = BoundPrompts.__call__, count()
@@ -88,6 +98,7 @@ def test_out_of_memory_in_a_step(model: LladaV, monkeypatch: pytest.MonkeyPatch,
     assert ids(model.generate(requests(), MODES[mode], batch_size=4)) == alone
     assert sizes[:2] == [4, 4]
     assert max(sizes[2:]) == 2
+    assert released == [model.model.device]
 
 
 def test_out_of_memory_after_noise_was_drawn(model: LladaV, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,6 +131,25 @@ def test_out_of_memory_while_encoding(
     monkeypatch.setattr(LladavModel, "encode_visuals", limited)
     assert ids(model.generate(requests(), MODES[mode], batch_size=4)) == alone
     assert max(sizes) == 2
+
+
+def test_out_of_memory_while_encoding_beside_others(
+    model: LladaV, monkeypatch: pytest.MonkeyPatch, sizes: list[int], released: list[torch.device]
+) -> None:
+    """Those under way go on as many as they are."""
+    alone = ids(model.generate(requests(), MODES["threshold"], batch_size=1))
+    sizes.clear()
+    real, calls = LladavModel.encode_visuals, count()
+
+    def limited(self: LladavModel, prompts: Sequence[Prompt]) -> list[list[torch.Tensor]]:
+        if next(calls) == 1:
+            raise MemoryError
+        return real(self, prompts)
+
+    monkeypatch.setattr(LladavModel, "encode_visuals", limited)
+    assert ids(model.generate(requests(), MODES["threshold"], batch_size=3)) == alone
+    assert [size for size, _ in groupby(sizes)] == [3, 2, 1]
+    assert released == [model.model.device]
 
 
 @pytest.mark.parametrize("mode", MODES)

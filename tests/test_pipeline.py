@@ -265,6 +265,23 @@ def test_autoregressive_twin_answers_left_to_right(tmp_path: Path) -> None:
         twin.log_likelihood(requests()[:1], ["a"])
 
 
+def test_the_likelihood_of_an_answer_is_that_of_its_tokens_behind_the_prompt(model: LladaV) -> None:
+    (token,) = model.tokenizer.encode("7")
+    prompts = [model.preparer.prepare(request, PARAMS).prompt for request in requests()[:2]]
+    bound = BoundPrompts.bind(model.model, [prompt for prompt in prompts if prompt is not None])
+    queries = [
+        Query(index, torch.cat((ids, torch.tensor([model.tokenizer.mask_id]))), torch.tensor([len(ids)]))
+        for index, ids in enumerate(bound.token_ids)
+    ]
+    with torch.inference_mode():
+        expected = [float(logits[0].double().log_softmax(0)[token]) for logits in bound(queries)]
+    found = model.log_likelihood(requests()[:2], ["7", "7"])
+    assert [estimate.value for estimate in found] == pytest.approx(expected, rel=1e-5)
+    several = [model.log_likelihood(requests()[:1], ["1 2 3 4"], draws=3, seed=seed)[0] for seed in (0, 0, 1)]
+    assert several[0] == several[1] != several[2]
+    assert several[0].draws == 3
+
+
 def test_names_of_devices_and_types_are_checked(checkpoint: Path) -> None:
     with pytest.raises(SettingError, match="not a device"):
         lladav_eval.load(checkpoint, device="quantum")

@@ -188,6 +188,25 @@ def test_rows_that_are_not_here_are_assumed_and_it_is_said(monkeypatch: pytest.M
         workload(RunSpec(tasks=("lladav_mmmu",), model="m", gen=(("steps", "0"),)), "lladav_mmmu", CONFIG, None, 5)
 
 
+@pytest.mark.parametrize(
+    ("task", "rows", "tiles", "visual", "said"),
+    [
+        ("lladav_muirbench", 2600, 4, 4 * 27**2, "each with 4 images"),
+        ("lladav_videomme", 2700, 32, 32 * 14 * 15, "each with a video of 32 frames"),
+        ("lladav_seedbench_video", 3757, 32, 32 * 14 * 15, "each with a video of 32 frames"),
+    ],
+)
+def test_assumed_media_take_what_such_media_take(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any, task: str, rows: int, tiles: int, visual: int, said: str
+) -> None:
+    monkeypatch.setenv("LLADAV_EVAL_DATA", str(tmp_path))
+    found = workload(RunSpec(tasks=(task,), model="m"), task, CONFIG, None, 5)
+    (prompt,) = found.prompts
+    assert (found.rows, prompt.tiles, prompt.visual) == (rows, tiles, visual)
+    assert found.note is not None
+    assert said in found.note
+
+
 def test_nothing_is_assumed_about_a_users_own_task(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(*_: Any, **__: Any) -> None:
         raise EnvironmentError_("no rows here")

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -130,6 +131,10 @@ def test_closing_waits_for_no_video(reader: VideoReader, endless: VideoClip) -> 
 def test_a_forked_child_has_a_process_of_its_own(tmp_path: Path, reader: VideoReader) -> None:
     first = reader._running()
     reader._owner += 1
+    reader.close()  # at the child's end
+    with pytest.raises(subprocess.TimeoutExpired):
+        first.wait(0.2)
+    reader._process = first
     second = reader._running()
     assert first.pid != second.pid
     first.kill()

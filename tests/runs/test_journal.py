@@ -87,10 +87,10 @@ def test_rejected_lines_are_kept_with_number_and_reason(tmp_path: Path) -> None:
         assert journal.rejected == []
 
 
-def test_a_record_of_another_version_is_set_aside(tmp_path: Path) -> None:
+@pytest.mark.parametrize("body", [b'{"task":"t","doc_id":0,"key":"k"}', b'"a text"', b"[]", b"[" * 100_000])
+def test_a_record_of_another_version_is_set_aside(body: bytes) -> None:
     from lladav_eval.runs.journal import _checksum
 
-    body = b'{"task":"t","doc_id":0,"key":"k"}'
     with pytest.raises(ValueError, match="other fields"):
         decode(b'{"sum":"' + _checksum(body) + b'","record":' + body + b"}\n")
 

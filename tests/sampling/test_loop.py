@@ -208,8 +208,7 @@ def test_a_sample_with_broken_logits_fails_alone() -> None:
 
     prompts, params = [torch.tensor([1]), torch.tensor([2])], SamplingParams(4, 4, 4)
     failed, fine = sample(denoise, prompts, params, [NO_STOP] * 2)
-    assert failed.stop_reason == "failed"
-    assert failed.token_ids == ()
+    assert (failed.stop_reason, failed.token_ids, failed.forward_passes) == ("failed", (), 2)
     assert failed.error is not None
     assert "not finite at step 1" in failed.error
     assert fine == sample(ToyModel().renamed([1]), prompts[1:], params, [NO_STOP])[0]
