@@ -3,7 +3,7 @@
 Verdicts, for everything together, each task and each category:
 
 ``worse``           the difference is significant and the drop is larger than the tolerance
-``better``          the difference is significant and the gain is larger than the tolerance
+``better``          the gain is significant and may be larger than the tolerance, which is for losses
 ``same``            no sample changed, or the interval of the difference stays within the tolerance (or SAME_WITHIN)
 ``can't tell``      none of these: n is too small for what changed
 ``not comparable``  other data, protocol or samples; nothing is computed
@@ -220,15 +220,16 @@ def _verdict(
     if pair.ties == pair.n:
         return "same", f"no sample of {pair.n} changed"
     significant = p <= settings.alpha
-    if significant and abs(difference) > settings.tolerance + _SLACK:
-        way: Verdict = "worse" if difference < 0 else "better"
-        return way, f"{abs(difference):.1f} points {way}, p = {p:.2g}"
     margin = settings.tolerance if significant else max(settings.tolerance, SAME_WITHIN)
     # The bootstrap's interval of a few observations is too narrow to exclude anything.
-    if pair.n >= _FEWEST and -margin - _SLACK <= low and high <= margin + _SLACK:
+    within = pair.n >= _FEWEST and -margin - _SLACK <= low and high <= margin + _SLACK
+    if significant and not within and (difference > 0 or -difference > settings.tolerance + _SLACK):
+        way: Verdict = "worse" if difference < 0 else "better"
+        return way, f"{abs(difference):.1f} points {way}, p = {p:.2g}"
+    if within:
         return "same", f"the difference lies within {margin:g} points"
     if significant:
-        return "can't tell", f"a change is certain, but not whether it is beyond {settings.tolerance:g} points"
+        return "can't tell", f"a loss is certain, but not whether it is beyond {settings.tolerance:g} points"
     reason = f"n = {pair.n} is too small for what changed ({pair.losses} lost, {pair.wins} won)"
     if pair.test == "mcnemar":
         best = "no difference at all" if smallest is None else f"{smallest:.1f} points"

@@ -27,6 +27,8 @@ from lladav_eval.reports.regression_text import markdown
         (tuple(range(60, 66)), {}, "better"),
         (tuple(range(6)), {"tolerance": 6.0}, "can't tell"),  # a drop for certain, but perhaps a small one
         (tuple(range(6)), {"tolerance": 13.0}, "same"),
+        (tuple(range(60, 66)), {"tolerance": 6.5}, "better"),  # the tolerance is for losses
+        (tuple(range(60, 66)), {"tolerance": 13.0}, "same"),
         ((0, 1, 2, 60, 61, 62), {}, "can't tell"),
         ((0, 1, 2, 60, 61, 62), {"tolerance": 10.0}, "same"),
         (tuple(range(12)), {"test": "bootstrap"}, "worse"),
@@ -48,7 +50,7 @@ def test_verdicts(tmp_path: Path, flips: tuple[int, ...], options: dict[str, Any
     [
         # As floating-point numbers, all of these lie beyond the tolerance by 1e-14.
         (Sheet([1.0] * 250), Sheet([0.0] * 41 + [1.0] * 209), 16.4, "can't tell"),
-        (Sheet([0.0] * 41 + [1.0] * 209), Sheet([1.0] * 250), 16.4, "can't tell"),
+        (Sheet([0.0] * 41 + [1.0] * 209), Sheet([1.0] * 250), 16.4, "better"),
         (Sheet([0.9] * 50, metric="anls"), Sheet([0.7] * 50, metric="anls"), 20.0, "same"),
         (Sheet([0.7] * 50, metric="anls"), Sheet([0.9] * 50, metric="anls"), 20.0, "same"),
         # And these lie beyond it.
