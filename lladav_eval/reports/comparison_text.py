@@ -113,9 +113,10 @@ def _can_show(pair: Pair) -> str:
 def method_line(comparison: Comparison) -> str:
     """How the figures were made."""
     used = " and ".join(METHODS[test] for test in sorted({pair.paired.test for pair in comparison.pairs}))
+    tests = len(comparison.pairs)
     return (
         f"On the samples that all runs have, against {comparison.labels[0]}: {used}, p corrected by Holm over "
-        f"{len(comparison.pairs)} tests, {100 * (1 - comparison.alpha):g} % intervals of the difference; "
+        f"{tests} test{'s' * (tests != 1)}, {100 * (1 - comparison.alpha):g} % intervals of the difference; "
         "'n can show' is the smallest difference that McNemar's test of so many samples could ever show."
         + (f" {TOGETHER}" if any(pair.paired.n < pair.n for pair in comparison.pairs) else "")
     )
@@ -160,7 +161,7 @@ def print_comparison(comparison: Comparison, console: Console, categories: bool 
     for label, run in zip(comparison.labels, comparison.runs, strict=True):
         say(f"{label}  =  {run_line(run)}")
     tables = [(columns, rows, 2) for columns, rows in _tables(comparison)]
-    if categories:
+    if categories and comparison.categories:
         tables.append((CATEGORIES, category_rows(comparison), 3))
     for columns, rows, texts in tables:
         table = Table(box=None, padding=(0, 1, 0, 0))
@@ -182,3 +183,5 @@ def print_comparison(comparison: Comparison, console: Console, categories: bool 
     say(cost_line(comparison))
     for note in comparison.notes:
         say(f"note: {note}")
+    if categories and not comparison.categories:
+        say("note: --categories: no task of these runs has categories")

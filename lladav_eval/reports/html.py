@@ -159,7 +159,7 @@ def _render(sides: Sequence[Side], views: Sequence[TaskView], comparison: Compar
     runs = [side.run for side in sides]
     return environment.get_template("index.html.j2").render(
         runs=[
-            {**run_facts(run), "label": label, "version": run.version, "letter": letter}
+            {**run_facts(run), "asked": run.asked, "label": label, "version": run.version, "letter": letter}
             for run, label, letter in zip(runs, _labels(runs, comparison), "AB", strict=False)
         ],
         tasks=views,

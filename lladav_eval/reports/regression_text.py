@@ -33,7 +33,7 @@ def run_line(run: RunData) -> str:
     """A run with all that must stand beside its numbers, as plain text."""
     mode = "" if run.approximate is None else f", approximate decoding ({run.approximate})"
     return (
-        f"{run.label}: {run.model}, {run.kind}, protocol {run.protocol}, n = {len(run.samples)}, "
+        f"{run.label}: {run.model}, {run.kind}, protocol {run.protocol}, n = {run.asked}, "
         f"commit {run.version}, {run.date}{mode}"
     )
 

@@ -71,6 +71,11 @@ class Task:
         return in_use(self.settings)
 
     @property
+    def asked(self) -> str:
+        """How many samples; of how many rows, where it isn't all."""
+        return of_all(self.n, self.rows)
+
+    @property
     def short(self) -> str:
         """The name without our prefix."""
         return self.name.removeprefix(PREFIX)
@@ -141,6 +146,11 @@ class RunData:
         return self.path.resolve().name
 
     @property
+    def asked(self) -> str:
+        """How many samples; of how many rows, where it isn't all."""
+        return of_all(len(self.samples), sum(task.rows for task in self.tasks.values()))
+
+    @property
     def version(self) -> str:
         """The commit, short, marked where the tree was dirty."""
         return "no commit" if self.commit is None else self.commit[:10] + ("+" if self.dirty else "")
@@ -160,6 +170,11 @@ class RunData:
         """The samples of one task, by doc_id."""
         found = [sample for sample in self.samples.values() if sample.task == name]
         return sorted(found, key=lambda sample: sample.doc_id)
+
+
+def of_all(n: int, rows: int) -> str:
+    """A number of samples, with the number of rows where that is larger."""
+    return f"{n} of {rows}" if rows > n else str(n)
 
 
 def protocol_of(metric: str, run: RunData) -> str:

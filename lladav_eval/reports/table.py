@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lladav_eval.reports.cost import COST, EXPLAINED, figure, run_rows
 from lladav_eval.reports.escape import escape_markdown, printable
 from lladav_eval.reports.output import print_table
+from lladav_eval.reports.run_data import of_all
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,7 +41,7 @@ def rows(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
         table.append(
             (
                 name.removeprefix("lladav_"),
-                str(task["n"]) + (f" of {task['rows']}" if task.get("rows", 0) > task["n"] else ""),
+                of_all(task["n"], task.get("rows", 0)),
                 str(task["failed"]),
                 str(task["unparsed"]),
                 str(task["empty"]),

@@ -166,6 +166,14 @@ def test_scores_by_category(tmp_path: Path) -> None:
         assert ("category" in console.file.getvalue()) is asked  # type: ignore[attr-defined]
 
 
+def test_categories_that_no_task_has_are_no_empty_table(tmp_path: Path) -> None:
+    console = Console(file=io.StringIO(), width=200)
+    print_comparison(compare_runs(runs(tmp_path, {"a": FIRST}, {"a": SECOND})), console, True)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "task category" not in text
+    assert text.splitlines()[-1] == "note: --categories: no task of these runs has categories"
+
+
 def test_sums_are_told_beside_the_mean_of_the_samples(tmp_path: Path) -> None:
     both = runs(tmp_path, {"mme": FIRST}, {"mme": SECOND})
     for run, total in zip(both, (1998.0, 1900.5), strict=True):

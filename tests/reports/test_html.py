@@ -173,6 +173,17 @@ def test_one_run_without_traces_pictures_or_categories(tmp_path: Path) -> None:
     assert rows[0][1]["media"] is None
 
 
+def test_a_run_of_the_first_rows_says_of_how_many(tmp_path: Path) -> None:
+    sheets = {"a": Sheet([1.0, 0.0], rows=900, more_metrics={"other": [1.0, 1.0]}), "b": Sheet([1.0])}
+    text = Page(write_html(tmp_path / "page", [Side(load_run(write_run(tmp_path / "run", sheets)))]).read_text()).text
+    words = " ".join(text.split())
+    assert "Scores with 95 % intervals. n 3 of 901, protocol strict" in words
+    assert "Samples 3 of 901" in words
+    assert "accuracy 2 of 900 2 scored" in words
+    assert "n 2 of 900, protocol strict" in words
+    assert "n 1, protocol strict" in words
+
+
 def test_categories_of_sums_are_shares_and_an_old_run_borrows_the_others(tmp_path: Path) -> None:
     values, kinds = [1.0, 0.0, 1.0, 1.0], ["x", "x", "y", "y"]
     new = load_run(write_run(tmp_path / "new", {"mme": Sheet(values, scale="points", categories=kinds)}))

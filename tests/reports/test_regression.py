@@ -65,6 +65,12 @@ def test_a_change_of_exactly_the_tolerance_is_within_it(
     assert (result.verdict, result.exit_code) == (verdict, int(verdict == "worse"))
 
 
+def test_runs_of_the_first_rows_say_of_how_many(tmp_path: Path) -> None:
+    part = {"a": Sheet(GOOD, rows=900), "b": Sheet(GOOD)}
+    assert "n = 200 of 1000, commit" in markdown(pair(tmp_path, part, part))
+    assert "n = 200, commit" in markdown(pair(tmp_path, {"a": Sheet(GOOD * 2)}, {"a": Sheet(GOOD * 2)}))
+
+
 def test_one_flip_of_very_many_is_no_change(tmp_path: Path) -> None:
     many = GOOD * 20
     assert pair(tmp_path, {"a": Sheet(many)}, {"a": Sheet(flipped(many, 0))}).verdict == "same"
