@@ -90,6 +90,13 @@ def test_mvbench_does_not_take_marks_for_every_label(text: str) -> None:
     assert (score.value, score.status) == (0.0, "unparsed")
 
 
+def test_mvbench_s_label_is_the_last_of_equal_options() -> None:
+    row = {"candidates": ["red", "blue", "red"], "answer": "red"}
+    score = get_scorer("mvbench").score
+    assert [score(row, text, "official", 0).value for text in "ABC"] == [0, 0, 1]
+    assert [score(row, text, "strict", 0).value for text in "ABC"] == [1, 0, 1]
+
+
 @pytest.mark.parametrize("wrong", ["validation_Geography_15", "validation_Accounting_29"])
 def test_known_misprinted_rows_count_as_wrong(wrong: str) -> None:
     row = {**ROWS["mmmu"], "id": wrong, "options": "['x', 'y', 'z']", "answer": "D"}

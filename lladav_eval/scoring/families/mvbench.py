@@ -2,8 +2,9 @@
 
 Official source: OpenGVLab/Ask-Anything, video_chat2/mvbench.ipynb: infer_mvbench keeps the first line of an answer;
 check_ans wants its first word, in lower case and without full stops, to be part of the right option's label "(a)", or
-to contain it. A first word without any letter would be part of every label; it is unparsed here. The score of the group
-is the mean over the subtasks.
+to contain it. A first word without any letter would be part of every label; it is unparsed here. Of two options
+with the right text the script's label is the last one's (strict takes either). The score of the group is the mean over
+the subtasks.
 """
 
 from __future__ import annotations
@@ -22,16 +23,16 @@ def score(row: Row, prediction: str, protocol: Protocol, doc_id: int) -> Score:
     """One answer."""
     options = lettered(list_of(row, "candidates"))
     answer = text_of(row, "answer")
-    gold = next((letter for letter, content in options.items() if content == answer), None)
-    if gold is None:
+    right = [letter for letter, content in options.items() if content == answer]
+    if not right:
         raise TaskError(f"the answer {answer!r} is outside the candidates {list(options.values())}")
     if is_empty(prediction):
         return empty()
     if protocol == "strict":
         letter = extract_choice(prediction, options)
-        return verdict(letter == gold, letter)
+        return verdict(letter in right, letter)
     word = prediction.strip().split("\n")[0].lower().split(" ")[0]
-    label = f"({gold.lower()})"
+    label = f"({right[-1].lower()})"
     if not any(character.isalnum() for character in word):
         return verdict(0, None)
     said = next((letter for letter in options if word.replace(".", "") in f"({letter.lower()})"), None)
