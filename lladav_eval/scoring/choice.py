@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from lladav_eval.scoring.extract import boxed, clean, concluded_answer, is_denied, spoken, stated_answer
+from lladav_eval.scoring.extract import boxed, clean, concluded_answer, is_denied, stated_answer
+from lladav_eval.scoring.spoken import spoken
 
 _LABEL_SHAPED = re.compile(r"\W*([A-Za-z])\W*")
 _DENIED_BEHIND = re.compile(

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from lladav_eval.scoring.spoken import spoken
+
 _FOLDED = {
     **{code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)},  # full-width letters, digits and punctuation
     **dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe63"), "-"),
@@ -53,7 +55,6 @@ MAX_LENGTH = 200
 _NEAR = len("*the final ")
 """How far before a cue a lone * or _ that opens emphasis is looked for."""
 _EMPHASIS = ("**", "__", "`", "*", "_")
-_TAG = re.compile(r"</?(?!(?:yes|no)>)[A-Za-z]\w{0,20}>|<\|\w{1,30}\|>", re.IGNORECASE)
 _REACH = 60
 """How far before an answer its denial is looked for."""
 _WRAPPERS = (*_EMPHASIS, '"', "'")
@@ -90,15 +91,6 @@ def _unwrapped(text: str) -> str:
         if text.endswith(".") and not text.endswith(".."):
             text = text[:-1].rstrip()
     return text
-
-
-def spoken(text: str) -> str:
-    """What a model says when it has thought, without tags.
-
-    >>> spoken("<think>Is it A?</think><answer>B</answer></s>").strip()
-    'B'
-    """
-    return _TAG.sub(" ", text.rpartition("</think>")[2])
 
 
 def stated_answer(text: str) -> str | None:

@@ -10,7 +10,8 @@ import re
 from typing import Any
 
 from lladav_eval.scoring.expressions import Unreadable, read_expression
-from lladav_eval.scoring.extract import MAX_LENGTH, clean, concluded_answer, fold, last_boxed, spoken, stated_answer
+from lladav_eval.scoring.extract import MAX_LENGTH, clean, concluded_answer, fold, last_boxed, stated_answer
+from lladav_eval.scoring.spoken import spoken
 
 MAX_NAME = 12
 """What stands before "=" is a name (``f(x)``) up to this length."""

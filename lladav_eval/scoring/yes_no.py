@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from lladav_eval.scoring.extract import clean, is_denied, spoken, stated_answer
+from lladav_eval.scoring.extract import clean, is_denied, stated_answer
+from lladav_eval.scoring.spoken import spoken
 
 _SAID = re.compile(
     # The words of a sign ('"no smoking"') say nothing, nor does "no idea".

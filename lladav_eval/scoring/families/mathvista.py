@@ -16,7 +16,7 @@ from lladav_eval.errors import TaskError
 from lladav_eval.records import Score
 from lladav_eval.scoring.choice import extract_choice
 from lladav_eval.scoring.distance import levenshtein
-from lladav_eval.scoring.extract import clean, is_denied, is_empty, last_boxed, spoken, stated_answer
+from lladav_eval.scoring.extract import clean, is_denied, is_empty, last_boxed, stated_answer
 from lladav_eval.scoring.judging import Judge, JudgeCall, prompt_template, unsettled
 from lladav_eval.scoring.registry import Scorer
 from lladav_eval.scoring.rows import (
@@ -30,6 +30,7 @@ from lladav_eval.scoring.rows import (
     text_of,
     verdict,
 )
+from lladav_eval.scoring.spoken import spoken
 
 _BRACKETED = re.compile(r"\(([a-zA-Z])\)")
 _NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?|[-+]?\.\d+", re.ASCII)
