@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from lladav_eval.reports.reference import OUR_PROTOCOLS, Reference
-from lladav_eval.reports.run_data import RunData, Task
+from lladav_eval.reports.run_data import OWN_RULE, RunData, Task
 
 GROUPS = ("autoregressive", "diffusion", "hybrid", "unstated")
 PAPER = ("LLaDA-V", "arXiv:2505.16933v2 Tables 2-3")
@@ -141,12 +141,13 @@ def _reference_entries(references: Iterable[Reference]) -> list[Entry]:
 
 
 def _run_entries(run: RunData, known: set[str]) -> list[Entry]:
-    """One line; or one per protocol, where a run was scored under both."""
-    both = any(protocol in task.metrics for task in run.tasks.values() for protocol in OUR_PROTOCOLS)
+    """One line; or one per protocol, where a run was scored under both; and one of tasks with a rule of their own."""
+    tasks = [task for task in run.tasks.values() if task.ours]
+    both = any(protocol in task.metrics for task in tasks for protocol in OUR_PROTOCOLS)
     entries = []
     for protocol in OUR_PROTOCOLS if both else (run.protocol,):
-        entry = Entry(run.model, run.kind, protocol, f"run {run.label}", "ours", run.version, run.date)
-        for task in run.tasks.values():
+        entry = _entry(run, protocol)
+        for task in tasks:
             headline = protocol if protocol in task.metrics else task.headline
             if headline in OUR_PROTOCOLS and headline != protocol:
                 continue
@@ -154,9 +155,16 @@ def _run_entries(run: RunData, known: set[str]) -> list[Entry]:
                 continue
             entry.cells |= _task_cells(task, headline, known)
         entry.cells |= _group_cells(entry.cells)
-        if entry.cells:
-            entries.append(entry)
-    return entries
+        entries.append(entry)
+    own = _entry(run, OWN_RULE)
+    for task in run.tasks.values():
+        if not task.ours:
+            own.cells |= _task_cells(task, task.headline, known)
+    return [entry for entry in (*entries, own) if entry.cells]
+
+
+def _entry(run: RunData, protocol: str) -> Entry:
+    return Entry(run.model, run.kind, protocol, f"run {run.label}", "ours", run.version, run.date)
 
 
 def _task_cells(task: Task, headline: str, known: set[str]) -> dict[str, Cell]:
@@ -165,16 +173,16 @@ def _task_cells(task: Task, headline: str, known: set[str]) -> dict[str, Cell]:
     ours = headline in OUR_PROTOCOLS
     metric, figures = task.metrics[headline], task.figures.get(headline, {})
     cells = {
-        (_HEADLINES.get(task.short, task.short) if ours else task.short) + suffix: _run_cell(
-            task, headline, metric.value, (metric.low, metric.high), figures.get(_BY_THE_AUTHORS.get(task.short, ""))
+        (_HEADLINES.get(task.column, task.column) if ours else task.column) + suffix: _run_cell(
+            task, headline, metric.value, (metric.low, metric.high), figures.get(_BY_THE_AUTHORS.get(task.column, ""))
         )
     }
-    for column, name in _PARTS.get(task.short, {}).items():
+    for column, name in _PARTS.get(task.column, {}).items():
         if name in figures:
             cells[column + suffix] = _run_cell(task, name, figures[name])
     for name, other in task.metrics.items():
-        if name != headline and f"{task.short} {name}" in known:
-            cells[f"{task.short} {name}{suffix}"] = _run_cell(task, name, other.value, (other.low, other.high))
+        if name != headline and f"{task.column} {name}" in known:
+            cells[f"{task.column} {name}{suffix}"] = _run_cell(task, name, other.value, (other.low, other.high))
     return cells
 
 

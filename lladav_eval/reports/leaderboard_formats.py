@@ -205,17 +205,17 @@ def as_card(runs: Sequence[RunData]) -> str:
         EvalResult(
             task_type="image-text-to-text",
             dataset_type=task.dataset_path,
-            dataset_name=task.short,
+            dataset_name=task.column,
             dataset_config=task.dataset_name,
             dataset_split=task.split,
             dataset_revision=task.data_revision,
             metric_type=metric,
-            metric_name=f"{task.short} {metric}{_mark(task)}",
+            metric_name=f"{task.column} {metric}{_mark(task)}",
             metric_value=round(found.value, 4),
             metric_args={
                 "n": task.n, "rows": task.rows, "failed": task.failed,
                 "interval_95": None if found.low is None else
-                [round(found.low, 4), round(found.high or 0.0, 4)], "protocol": protocol_of(metric, run),
+                [round(found.low, 4), round(found.high or 0.0, 4)], "protocol": protocol_of(metric, task, run),
                 "commit": run.version, "date": run.date, "approximate": task.approximate,
                 "settings": {name: plain(value) for name, value in task.settings.items()},
             },

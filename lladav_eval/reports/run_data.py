@@ -11,6 +11,8 @@ from lladav_eval.approximate import in_use
 from lladav_eval.reports.reference import OUR_PROTOCOLS
 
 PREFIX = "lladav_"
+OWN_RULE = "the task's own"
+"""Stands where a protocol does, of a task that isn't one of ours, though its name may be a benchmark's."""
 STATUSES = ("scored", "unparsed", "empty", "failed")
 
 
@@ -79,6 +81,16 @@ class Task:
     def short(self) -> str:
         """The name without our prefix."""
         return self.name.removeprefix(PREFIX)
+
+    @property
+    def ours(self) -> bool:
+        """Whether it is one of this program's tasks; lmms-eval's own go by the same short names."""
+        return self.name.startswith(PREFIX)
+
+    @property
+    def column(self) -> str:
+        """What its scores stand under, where those of other tasks do."""
+        return self.short if self.ours else f"{self.name} (own rule)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +189,10 @@ def of_all(n: int, rows: int) -> str:
     return f"{n} of {rows}" if rows > n else str(n)
 
 
-def protocol_of(metric: str, run: RunData) -> str:
-    """What a metric follows: our tasks name their metrics after protocols, others have but the run's."""
+def protocol_of(metric: str, task: Task, run: RunData) -> str:
+    """What a metric follows: our tasks name their metrics after protocols, or have but the run's; others have none."""
+    if not task.ours:
+        return OWN_RULE
     return metric if metric in OUR_PROTOCOLS else run.protocol
 
 

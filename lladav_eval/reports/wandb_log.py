@@ -63,11 +63,11 @@ def summary(run: RunData) -> dict[str, float]:
     found: dict[str, float | None] = {}
     for task in run.tasks.values():
         for name, metric in task.metrics.items():
-            found[f"{task.short}/{name}"] = metric.value
-            found[f"{task.short}/{name}_low"] = metric.low
-            found[f"{task.short}/{name}_high"] = metric.high
+            found[f"{task.column}/{name}"] = metric.value
+            found[f"{task.column}/{name}_low"] = metric.low
+            found[f"{task.column}/{name}_high"] = metric.high
         for name in ("n", "failed", "unparsed", "empty", "seconds_per_sample", "forward_passes_per_sample"):
-            found[f"{task.short}/{name}"] = getattr(task, name)
+            found[f"{task.column}/{name}"] = getattr(task, name)
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -78,7 +78,7 @@ def config(run: RunData) -> dict[str, Any]:
         **run_facts(run),
         "fingerprint": run.fingerprint,
         "tasks": {
-            task.short: {
+            task.column: {
                 **{name: getattr(task, name) for name in keep},
                 "settings": {name: plain(value) for name, value in task.settings.items()},
             }
@@ -95,9 +95,9 @@ def score_rows(run: RunData) -> list[list[Any]]:
 def _score_row(run: RunData, task: Task, name: str) -> list[Any]:
     metric = asdict(task.metrics[name])
     return [
-        task.short, name, metric["value"], metric["low"], metric["high"], metric["n"], task.failed, task.unparsed,
-        task.empty, task.seconds_per_sample, task.forward_passes_per_sample, protocol_of(name, run), task.approximate,
-        run.version, run.date,
+        task.column, name, metric["value"], metric["low"], metric["high"], metric["n"], task.failed, task.unparsed,
+        task.empty, task.seconds_per_sample, task.forward_passes_per_sample, protocol_of(name, task, run),
+        task.approximate, run.version, run.date,
     ]  # fmt: skip
 
 
@@ -106,7 +106,7 @@ def sample_rows(run: RunData, limit: int) -> Iterator[list[Any]]:
     for task in run.tasks.values():
         for sample in run.of_task(task.name)[:limit]:
             yield [
-                task.short, sample.doc_id, sample.category, sample.status, sample.metrics.get(task.headline),
+                task.column, sample.doc_id, sample.category, sample.status, sample.metrics.get(task.headline),
                 sample.prompt, target_text(sample.target), sample.text, sample.extracted, sample.error,
                 sample.forward_passes, sample.seconds,
             ]  # fmt: skip

@@ -78,8 +78,11 @@ def write_run(
     protocol: Any = "strict",
     status: str = "complete",
 ) -> Path:
-    """A finished run; tasks by their name without prefix."""
-    named = {f"lladav_{name}": sheet for name, sheet in tasks.items()}
+    """A finished run; tasks by their name without prefix, those of others by ``own:`` and their name."""
+    named = {
+        name.removeprefix("own:") if name.startswith("own:") else f"lladav_{name}": sheet
+        for name, sheet in tasks.items()
+    }
     directory = RunDirectory(path)
     directory.create()
     spec = RunSpec(

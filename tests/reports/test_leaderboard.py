@@ -89,6 +89,31 @@ def test_both_protocols_of_a_run_are_two_lines(tmp_path: Path) -> None:
     assert {item.protocol: item.cells["mmmu"].value for item in board.entries} == {"official": 60.0, "strict": 50.0}
 
 
+def test_a_task_of_another_rule_never_stands_in_our_column(tmp_path: Path) -> None:
+    sheets = {
+        "own:chartqa": Sheet(VALUES, metric="relaxed_overall"),
+        "own:mme": Sheet([2.0] * 4, metric="total", scale="points", more_metrics={"perception": [1.0] * 4}),
+        **{f"own:mathverse_{name}": Sheet(VALUES) for name in "abc"},
+        "own:made_up": Sheet(VALUES, metric="strict", more_metrics={"official": VALUES}),
+        "chartqa": Sheet([1.0] * 100, metric="strict"),
+    }
+    run = load_run(write_run(tmp_path / "r", sheets))
+    board = build([run], load_references())
+    assert entry(board, source="run r", protocol="strict").cells.keys() == {"chartqa"}
+    own = entry(board, source="run r", protocol="the task's own")
+    assert own.cells.keys() == {f"{name[4:]} (own rule)" for name in sheets if name.startswith("own:")}
+    assert own.cells["chartqa (own rule)"].value == 60.0
+    assert not any(cell.delta or cell.best for cell in own.cells.values())
+    assert "chartqa (own rule)" in board.sections["Other benchmarks"]
+    told = {
+        (row["column"], row["protocol"]) for row in json.loads(as_json(board))["scores"] if row["source"] == "run r"
+    }
+    assert {("chartqa", "strict"), ("chartqa (own rule)", "the task's own")} <= told
+    card = as_card([run])
+    assert {"chartqa (own rule) relaxed_overall", "chartqa strict"} <= set(re.findall("name: (.*)", card))
+    assert "protocol: the task's own" in card
+
+
 def test_parts_of_mme_find_their_columns(tmp_path: Path) -> None:
     parts = {"perception": [7.0, 7.0], "cognition": [3.0, 3.0]}
     sheet = Sheet([10.0, 10.0], metric="total", scale="points", more_metrics=parts)
