@@ -14,7 +14,7 @@ from typing import Any
 from lladav_eval.errors import UsageError
 from lladav_eval.reports.comparable import refuse_other_data
 from lladav_eval.reports.comparison_notes import what_differs
-from lladav_eval.reports.pairing import Observed, check_test, observe, run_facts
+from lladav_eval.reports.pairing import Observed, check_test, observe, partly, run_facts, with_metric
 from lladav_eval.reports.run_data import RunData
 from lladav_eval.reports.statistics import (
     Paired,
@@ -161,8 +161,12 @@ def compare_runs(
     entries: list[Entry] = []
     categories: list[CategoryEntry] = []
     raw: list[tuple[int, str, Observed, Paired]] = []
-    for task, ids in common.items():
+    kept: dict[str, list[int]] = {}
+    parts: list[str] = []
+    for task, shared in common.items():
         name = _metric(task, runs, metric)
+        ids = kept[task] = with_metric(task, shared, runs, name)
+        parts += partly(runs[0].tasks[task].short, name, len(ids), len(shared))
         observed = observe(task, ids, runs, name)
         check_test(test, runs[0].tasks[task].short, observed)
         entries += [_entry(position, task, name, ids, run, observed) for position, run in enumerate(runs)]
@@ -173,7 +177,7 @@ def compare_runs(
             raw.append((position, task, observed, paired))
     corrected = holm([paired.p for *_, paired in raw])
     pairs = tuple(_pair(*item, p, len(raw), alpha) for item, p in zip(raw, corrected, strict=True))
-    ratios = tuple(_ratio(position, task, common[task], runs, alpha) for position, task, *_ in raw)
+    ratios = tuple(_ratio(position, task, kept[task], runs, alpha) for position, task, *_ in raw)
     return Comparison(
         tuple(runs),
         _labels(runs),
@@ -181,7 +185,7 @@ def compare_runs(
         tuple(categories),
         pairs,
         ratios,
-        tuple(what_differs(runs, _labels(runs), common)),
+        (*parts, *what_differs(runs, _labels(runs), common)),
         alpha,
     )
 

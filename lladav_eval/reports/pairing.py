@@ -45,20 +45,62 @@ class Observed:
     """False where the figure is no mean and can't be taken apart: then ``values`` say something else than it."""
 
 
-def observe(name: str, doc_ids: Sequence[int], runs: Sequence[RunData], metric: str) -> Observed:
-    """A metric of one task in several runs, on samples that all have. Raises UsageError where one lacks it."""
+def with_metric(name: str, doc_ids: Sequence[int], runs: Sequence[RunData], metric: str) -> list[int]:
+    """Which samples of one task, that all runs have, the task gives a metric to: some tasks have one for a part only.
+
+    A failed sample is 0 in every metric that it could have had. Which those are the same sample tells where another
+    run has its answer; else its own record, made of what an empty answer gives.
+
+    Raises UsageError where a run lacks the metric, or samples that the figure is of have no value of their own; and
+    where what an answer says decides whether it counts, as such runs are figures of different samples.
+    """
     for run in runs:
-        if metric not in run.tasks[name].metrics:
-            task = run.tasks[name]
-            known = ", ".join(task.metrics)
-            raise UsageError(f"{run.path}: the task {task.short} has no metric {metric!r}; choose one of {known}")
+        _check_values(name, run, metric)
+    kept = []
+    for doc_id in doc_ids:
+        same = [run.samples[name, doc_id] for run in runs]
+        answered = [sample for sample in same if sample.status != "failed"]
+        given = {metric in sample.metrics for sample in answered or same}
+        if answered and len(given) > 1:
+            raise UsageError(
+                f"{runs[0].tasks[name].short} {doc_id}: only some of the runs give it {metric}, so samples can't be "
+                "paired; choose another metric with --metric"
+            )
+        if given == {True}:
+            kept.append(doc_id)
+    if not kept:
+        raise UsageError(f"the runs have no sample of {runs[0].tasks[name].short} with {metric} in common")
+    return kept
+
+
+def _check_values(name: str, run: RunData, metric: str) -> None:
+    """Whether as many samples have a value of the metric as its figure is of."""
+    task = run.tasks[name]
+    if metric not in task.metrics:
+        known = ", ".join(task.metrics)
+        raise UsageError(f"{run.path}: the task {task.short} has no metric {metric!r}; choose one of {known}")
+    lacking = [sample for sample in run.of_task(name) if metric not in sample.metrics]
+    if task.n - len(lacking) < task.metrics[metric].n:
+        raise UsageError(
+            f"{run.path}: {name} {lacking[0].doc_id} has no value of its own for {metric}, so samples can't be paired; "
+            "choose another metric with --metric"
+        )
+
+
+def partly(short: str, metric: str, n: int, of: int) -> list[str]:
+    """A note where a metric is of some samples only."""
+    return [f"{short}: {metric} is of {n} of the {of} samples, those that the task gives it to"] if n < of else []
+
+
+def observe(name: str, doc_ids: Sequence[int], runs: Sequence[RunData], metric: str) -> Observed:
+    """A metric of one task in several runs, on samples that all have and that ``with_metric`` found."""
     samples = [[run.samples[name, doc_id] for doc_id in doc_ids] for run in runs]
     clusters = tuple(
         next((sample.cluster for sample in same if sample.cluster is not None), None)
         for same in zip(*samples, strict=True)
     )
     shares = [_shares(run.tasks[name], found, metric) for run, found in zip(runs, samples, strict=True)]
-    own = _scaled([[value_of(one, metric, run) for one in found] for run, found in zip(runs, samples, strict=True)])
+    own = _scaled([[one.metrics.get(metric, 0.0) for one in found] for found in samples])
     if any(found is None for found in shares):
         is_mean = all(run.tasks[name].metrics[metric].is_mean for run in runs)
         return Observed(own, own, clusters, is_mean)
@@ -80,16 +122,6 @@ def _scaled(lists: Sequence[Sequence[float]]) -> tuple[tuple[float, ...], ...]:
     """Values beyond -1..1 as shares of the largest one."""
     largest = max(1.0, *(abs(value) for values in lists for value in values))
     return tuple(tuple(value / largest for value in values) for values in lists)
-
-
-def value_of(sample: Sample, metric: str, run: RunData) -> float:
-    """A sample's value of a metric. Raises UsageError where it has none."""
-    if metric not in sample.metrics:
-        raise UsageError(
-            f"{run.path}: {sample.task} {sample.doc_id} has no value of its own for {metric}, so samples can't be "
-            "paired; choose another metric with --metric"
-        )
-    return sample.metrics[metric]
 
 
 def check_test(test: Test | None, short: str, observed: Observed) -> None:
@@ -159,18 +191,18 @@ def _task_group(
     name: str, baseline: RunData, candidate: RunData, metric: str | None = None, test: Test | None = None
 ) -> Group:
     """The samples of a task, paired; both runs have the same. Raises UsageError where metric or test doesn't fit."""
-    task = baseline.tasks[name]
+    task, runs = baseline.tasks[name], (baseline, candidate)
     metric = metric or task.headline
-    samples = baseline.of_task(name)
-    observed = observe(name, [sample.doc_id for sample in samples], (baseline, candidate), metric)
+    doc_ids = with_metric(name, [sample.doc_id for sample in baseline.of_task(name)], runs, metric)
+    observed = observe(name, doc_ids, runs, metric)
     check_test(test, task.short, observed)
     reported = None
     if not observed.is_figure:
-        figures = [run.tasks[name].metrics[metric].value for run in (baseline, candidate)]
+        figures = [run.tasks[name].metrics[metric].value for run in runs]
         most = 1.0 if task.scale == "fraction" else max(1.0, *map(abs, figures)) / 100
         reported = figures[0] / most, figures[1] / most
     (before, after), (own_before, own_after) = observed.values, observed.own
-    identities = tuple(sample.identity for sample in samples)
+    identities = tuple((name, doc_id) for doc_id in doc_ids)
     return Group(
         "task", name, "", metric, identities, before, after, own_before, own_after, observed.clusters, reported
     )

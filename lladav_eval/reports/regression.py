@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 from lladav_eval.errors import UsageError
 from lladav_eval.reports.comparable import incomparable, other_media
-from lladav_eval.reports.pairing import Group, Scope, groups, run_facts
+from lladav_eval.reports.pairing import Group, Scope, groups, partly, run_facts
 from lladav_eval.reports.reference import OUR_PROTOCOLS
 from lladav_eval.reports.run_data import RunData
 from lladav_eval.reports.statistics import Paired, Test, changes, compare_pairs, holm
@@ -163,7 +163,8 @@ def regress(baseline: RunData, candidate: RunData, settings: Settings | None = N
     found = groups(baseline, candidate, settings.metric, settings.test)
     rows = _judged(found, settings)
     lost, won = _flips(found, baseline, candidate)
-    notes = (*_notes(baseline, candidate), *_unclear(rows, settings))
+    parts = [note for group in found if group.scope == "task" for note in _partly(group, baseline)]
+    notes = (*parts, *_notes(baseline, candidate), *_unclear(rows, settings))
     return Regression(baseline, candidate, settings, _together(rows), (), tuple(rows), lost, won, notes)
 
 
@@ -250,6 +251,11 @@ def _flips(groups: Sequence[Group], baseline: RunData, candidate: RunData) -> tu
                 flip = Flip(*identity, before, after, old.status, new.status, old.text, new.text, old.target)
                 (lost if after < before else won).append(flip)
     return tuple(lost), tuple(won)
+
+
+def _partly(group: Group, run: RunData) -> list[str]:
+    task = run.tasks[group.task]
+    return partly(task.short, group.metric, len(group.identities), task.n)
 
 
 def _notes(baseline: RunData, candidate: RunData) -> list[str]:

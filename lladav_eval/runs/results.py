@@ -13,6 +13,7 @@ from typing import Any
 from lladav_eval.approximate import in_use
 from lladav_eval.background import Background
 from lladav_eval.errors import TaskError, one_line
+from lladav_eval.records import Score
 from lladav_eval.runs.journal import Journal, Record
 from lladav_eval.runs.questions import Plan, metadata_of
 from lladav_eval.runs.tally import Tally
@@ -138,7 +139,7 @@ class TaskResults:
             "extracted": score.extracted,
             "status": score.status,
             "error": score.details.get("error"),
-            "metrics": score.details.get("metrics", dict.fromkeys(self._names, 0.0)),
+            "metrics": score.details.get("metrics", dict.fromkeys(self._could_have(record, score), 0.0)),
             **self._shared(record, verdict),
             **({"judge_replies": replies} if (replies := score.details.get("judge_replies")) else {}),
             "token_ids": list(generation.token_ids),
@@ -148,6 +149,16 @@ class TaskResults:
             "seconds": generation.seconds,
             "cost": {name: value for name, value in cost.items() if name not in ("forward_passes", "seconds")},
         }
+
+    def _could_have(self, record: Record, score: Score) -> list[str]:
+        """The metrics of a failed sample: those that its empty answer gives, or all where that doesn't tell."""
+        if score.status != "failed" or len(self._names) == 1:
+            return self._names
+        try:
+            found = self._empty_result(record.doc_id)
+        except TaskError:
+            return self._names
+        return [name for name in self._names if name in found] or self._names
 
     def _shared(self, record: Record, verdict: Verdict) -> dict[str, Any]:
         """What a figure that is no mean is made of, where it can be taken apart again (scoring/lmms.py: shares)."""

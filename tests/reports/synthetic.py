@@ -41,7 +41,8 @@ class Sheet:
     targets: Mapping[int, str] = field(default_factory=dict)
     prompts: Mapping[int, str] = field(default_factory=dict)
     media: Mapping[int, str] = field(default_factory=dict)
-    more_metrics: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    more_metrics: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
+    """None: the task doesn't give the metric to this sample."""
     doc_ids: Sequence[int] | None = None
     version: str = "1.0"
     settings: Mapping[str, Any] = field(default_factory=lambda: {"gen_length": 2, "steps": 2})
@@ -134,7 +135,10 @@ def _rows(name: str, sheet: Sheet) -> list[dict[str, Any]]:
                 "category": sheet.categories[index] if sheet.categories else None,
                 "cluster": sheet.clusters[index] if sheet.clusters else None,
                 **({"items": {sheet.metric: sheet.items[index]}} if sheet.items else {}),
-                "metrics": {sheet.metric: value, **{m: v[index] for m, v in sheet.more_metrics.items()}},
+                "metrics": {
+                    sheet.metric: value,
+                    **{m: v[index] for m, v in sheet.more_metrics.items() if v[index] is not None},
+                },
                 "token_ids": [1, 2], "forward_passes": sheet.forward_passes,
                 "stop_reason": "failed" if status == "failed" else "length",
                 "seconds": sheet.seconds,
@@ -144,17 +148,18 @@ def _rows(name: str, sheet: Sheet) -> list[dict[str, Any]]:
     return rows
 
 
+def _metric(sheet: Sheet, name: str, values: Sequence[float | None], kept: Sequence[int]) -> dict[str, Any]:
+    items = [values[index] for index in kept if values[index] is not None]
+    n = len([value for value in values if value is not None])
+    found = summarise(name, items, n - len(items), sheet.scale, lambda items: sum(items) / len(items), list)
+    return {**dataclasses.asdict(found), "n": n}
+
+
 def _summary(sheet: Sheet) -> dict[str, Any]:
     counts = count(_status(sheet, index) for index in range(len(sheet.values)))
     metrics = {sheet.metric: sheet.values, **sheet.more_metrics}
     kept = [index for index in range(len(sheet.values)) if _status(sheet, index) != "failed"]
-    failed = len(sheet.values) - len(kept)
-    summaries = {
-        name: dataclasses.asdict(
-            summarise(name, [values[i] for i in kept], failed, sheet.scale, lambda items: sum(items) / len(items), list)
-        )
-        for name, values in metrics.items()
-    }
+    summaries = {name: _metric(sheet, name, values, kept) for name, values in metrics.items()}
     if sheet.items:
         summaries[sheet.metric] = dataclasses.asdict(
             summarise(

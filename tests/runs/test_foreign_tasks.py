@@ -11,6 +11,8 @@ import toy
 
 from lladav_eval.errors import TaskError
 from lladav_eval.records import RunSpec
+from lladav_eval.reports.load import load_run
+from lladav_eval.reports.regression import Settings, regress
 from lladav_eval.reports.table import notes
 from lladav_eval.runs.execute import execute
 from lladav_eval.runs.store import RunDirectory
@@ -133,6 +135,12 @@ def test_failed_samples_count_in_their_own_part_where_all_of_the_other_are_answe
     metrics = result.results["tasks"]["lladav_toy_a"]["metrics"]
     figures = {name: (round(metric["value"], 6), metric["n"]) for name, metric in metrics.items()}
     assert figures == {"low": (100, 3), "high": (0, 7), "overall": (30, 10)}
+    samples = [json.loads(line) for line in (tmp_path / "run/samples.jsonl").read_text().splitlines()]
+    assert [sample["metrics"].keys() - {"overall"} for sample in samples] == [{"low"}] * 3 + [{"high"}] * 7
+    execute(SPEC, toy.ToyModel, RunDirectory(tmp_path / "better"))
+    runs = load_run(tmp_path / "run"), load_run(tmp_path / "better")
+    rows = [regress(*runs, Settings(metric=metric)).rows[0] for metric in ("low", "high", "overall")]
+    assert [(row.n, row.wins) for row in rows] == [(3, 0), (7, 5), (10, 5)]
 
 
 @pytest.mark.parametrize("aggregation", ["toy_functions.mean_or_file", "builtins.max"])
