@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from lladav_eval.errors import UsageError
@@ -36,10 +36,15 @@ def load_run(path: str | Path) -> RunData:
             raise fields.wrong("schema", "1, the only version this program reads")
     code = results.inner("code")
     git = code.inner("git") if code.has("git") else None
-    facts = manifest.inner("tasks")
+    facts, found = manifest.inner("tasks"), results.inner("tasks")
+    without = {name for name in results.names("tasks") if not found.inner(name).names("metrics")}
     tasks = {
-        name: _task(name, results.inner("tasks").inner(name), facts.inner(name)) for name in results.names("tasks")
+        name: _task(name, found.inner(name), facts.inner(name))
+        for name in results.names("tasks")
+        if name not in without
     }
+    if without and not tasks:
+        raise UsageError(f"{directory.path} has no figure to report: its tasks give none, only files to hand in")
     model = manifest.inner("model")
     kind = model.text_or_none("kind")
     return RunData(
@@ -53,7 +58,7 @@ def load_run(path: str | Path) -> RunData:
         date=results.text_or_none("date") or session.get("ended", str),
         machine=_machine(manifest),
         tasks=tasks,
-        samples=_samples(directory.samples, tasks),
+        samples=_samples(directory.samples, tasks, without),
     )
 
 
@@ -140,11 +145,13 @@ def _metric(fields: Fields, samples: int) -> Metric:
     return Metric(fields.number("value"), low, high, fields.text_or_none("method"), is_mean, n)
 
 
-def _samples(path: Path, tasks: Mapping[str, Task]) -> dict[tuple[str, int], Sample]:
-    """Every sample by (task, doc_id); counts and means must be those of results.json."""
+def _samples(path: Path, tasks: Mapping[str, Task], without: Collection[str]) -> dict[tuple[str, int], Sample]:
+    """Every sample by (task, doc_id), but of tasks ``without`` a figure; counts and means must be results.json's."""
     samples: dict[tuple[str, int], Sample] = {}
     for fields in _lines(path):
         sample = _sample(fields)
+        if sample.task in without:
+            continue
         if sample.identity in samples:
             raise fields.wrong("doc_id", f"given once; {sample.task} {sample.doc_id} is there twice")
         samples[sample.identity] = sample

@@ -22,7 +22,7 @@ SCORE = COLUMNS.index("score")
 
 def header(results: Mapping[str, Any]) -> tuple[str, ...]:
     """Column titles; the score's is the metric's own name where all tasks share it."""
-    metrics = {_metric_name(task) for task in results["tasks"].values()}
+    metrics = {_metric_name(task) for task in results["tasks"].values() if task["metrics"]}
     return (*COLUMNS[:SCORE], *(metrics if len(metrics) == 1 else ("score",)), *COLUMNS[SCORE + 1 :])
 
 
@@ -36,8 +36,8 @@ def rows(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
     shared = header(results)[SCORE] != "score"
     table: list[tuple[str, ...]] = []
     for name, task in results["tasks"].items():
-        metric = task["metrics"][task["headline"]]
-        low, high = metric["low"], metric["high"]
+        metric = task["metrics"].get(task["headline"], {})
+        value, low, high = (metric.get(part) for part in ("value", "low", "high"))
         table.append(
             (
                 name.removeprefix("lladav_"),
@@ -45,7 +45,7 @@ def rows(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
                 str(task["failed"]),
                 str(task["unparsed"]),
                 str(task["empty"]),
-                f"{metric['value']:.1f}" + ("" if shared else f" {_metric_name(task)}"),
+                "-" if value is None else f"{value:.1f}" + ("" if shared else f" {_metric_name(task)}"),
                 "-" if low is None else f"{low:.1f} to {high:.1f}",
                 figure(task["seconds_per_sample"]),
                 figure(task["forward_passes_per_sample"], ".1f"),
@@ -97,7 +97,7 @@ def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str
 
 
 def notes(results: Mapping[str, Any]) -> list[str]:
-    """One line for every figure that is of some samples only, or that the asked protocol doesn't have."""
+    """One line for every figure that is of some samples only, or that isn't there, and for files of the task's own."""
     found = []
     for name, task in results["tasks"].items():
         short, headline = name.removeprefix("lladav_"), task["headline"]
@@ -106,7 +106,11 @@ def notes(results: Mapping[str, Any]) -> list[str]:
                 f"{short}: {task['waiting_for_judge']} answers wait for a judge, so there is no official figure; shown "
                 f"is {headline}"
             )
-        count = task["metrics"][headline].get("n", task["n"])
+        if without := task.get("without_figure"):
+            found.append(f"{short}: the task's own scoring gives no figure of {', '.join(without)}")
+        if files := task.get("files"):
+            found.append(f"{short}: the task's own scoring wrote {', '.join(files)}, inside the run directory")
+        count = task["metrics"].get(headline, {}).get("n", task["n"])
         if count != task["n"]:
             found.append(
                 f"{short}: {headline} is of {count} of the {task['n']} samples, those that the task gives it to"

@@ -60,20 +60,23 @@ def _check_scoring(plan: Plan) -> None:
     for metric, aggregate in plan.task.aggregation().items():
         if not callable(aggregate):
             raise TaskError(f"the task {plan.name}: the metric {metric} has an aggregation that lmms-eval doesn't know")
-        if _must_have(aggregate, "args"):
+        wanted = _must_have(aggregate)
+        if wanted:
             raise TaskError(
-                f"the task {plan.name}: the aggregation of the metric {metric} wants `args`, those of lmms-eval's own "
-                "command: leave the metric out of metric_list"
+                f"the task {plan.name}: the aggregation of the metric {metric} wants `{wanted}`, which lmms-eval "
+                "doesn't give: leave the metric out of metric_list"
             )
 
 
-def _must_have(function: Callable[..., Any], name: str) -> bool:
-    """Whether a function has a parameter of that name and no default for it."""
+def _must_have(function: Callable[..., Any]) -> str:
+    """A parameter behind the first that has no default and that lmms-eval doesn't know; empty if there is none."""
     try:
-        parameter = signature(function).parameters.get(name)
+        parameters = list(signature(function).parameters.values())[1:]
     except (ValueError, TypeError):  # of some builtins nobody knows
-        return False
-    return parameter is not None and parameter.default is Parameter.empty
+        return ""
+    kinds = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+    lacking = (p.name for p in parameters if p.default is Parameter.empty and p.kind not in kinds and p.name != "args")
+    return next(lacking, "")
 
 
 def _check_columns(plan: Plan, metadata: dict[str, Any]) -> None:

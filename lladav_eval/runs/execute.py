@@ -260,7 +260,8 @@ class _Run:
     def _score(self, journal: Journal) -> dict[str, Any]:
         """Score every sample from the journal's text; write samples.jsonl and results.json."""
         diffusion = self.engine.description().get("kind") == "diffusion"
-        scored = [TaskResults(plan, journal, self.spec.protocol, self.ask, diffusion) for plan in self.plans]
+        where = self.spec, self.directory.path
+        scored = [TaskResults(plan, journal, *where, self.ask, diffusion) for plan in self.plans]
         self.directory.write_lines(self.directory.samples, (row for task in scored for row in task.rows()))
         results = {
             "schema": 1,

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from lladav_eval.approximate import in_use
 from lladav_eval.background import Background
 from lladav_eval.errors import TaskError, one_line
-from lladav_eval.records import Score
+from lladav_eval.records import RunSpec, Score
+from lladav_eval.runs.aggregations import Aggregation, args_for, written
 from lladav_eval.runs.journal import Journal, Record
 from lladav_eval.runs.questions import Plan, metadata_of
 from lladav_eval.runs.tally import Tally
 from lladav_eval.runs.verdicts import Ask, Verdict, judge, metric_names, process
-from lladav_eval.scoring.aggregate import count, summarise
+from lladav_eval.scoring.aggregate import NoFigure, count, summarise
 from lladav_eval.scoring.categories import category_of, cell
 from lladav_eval.scoring.clusters import cluster_of
 from lladav_eval.scoring.cost import CostCounter, cost_of
@@ -40,15 +43,21 @@ class TaskResults:
         self,
         plan: Plan,
         journal: Journal,
-        protocol: str = "strict",
+        spec: RunSpec,
+        run: Path,
         ask: Ask | None = None,
         diffusion: bool = True,
     ) -> None:
-        """``diffusion``: whether the model's answers have blocks and steps, which then stand beside the figures."""
+        """``diffusion``: whether the model's answers have blocks and steps, which then stand beside the figures.
+
+        ``run`` is the directory that the task's own aggregations write into.
+        """
         self.plan = plan
+        self._args = args_for(plan.name, spec, run)
+        self._run = run
         self._diffusion = diffusion
         self._shown = SHOWN_SETTINGS if diffusion else SHOWN_SETTINGS[:1]
-        self.protocol = protocol
+        self.protocol: str = spec.protocol
         self._family = metadata_of(plan.task).get("family")
         self._journal = journal
         self._ask = ask
@@ -70,7 +79,7 @@ class TaskResults:
             if verdict.score.status == "failed":
                 self._tally.add_failed(record.doc_id, row["cluster"])
             else:
-                self._tally.add(verdict.items, row["cluster"])
+                self._tally.add(record.doc_id, verdict.items, row["cluster"])
             self._waiting += bool(verdict.score.details.get("needs_judge"))
             if record.generation.status == "ok":
                 self._costs.add(cost_of(record.generation))
@@ -172,18 +181,15 @@ class TaskResults:
         """Counts, metrics and cost of the task; to be called once ``rows`` is used up."""
         counts = count(self._statuses)
         costs = self._costs.summary()
-        metrics = {}
-        for name, aggregate in self.plan.task.aggregation().items():
-            items, failed = self._tally.items[str(name)], self._tally.failed(str(name), self._empty_result)
-            clusters = [*self._tally.clusters[str(name)], *(cluster for _, cluster in failed)]
-            if not items and not failed:  # as in lmms-eval: there is no sample of the kind
+        metrics, without = {}, []
+        for name, function in self.plan.task.aggregation().items():
+            try:
+                found = self._metric(str(name), Aggregation(function, self._args))
+            except NoFigure:
+                without.append(str(name))
                 continue
-            empty_items = partial(self._empty_items, str(name), [doc_id for doc_id, _ in failed])
-            summary = summarise(
-                name, items, len(failed), self.plan.scale, aggregate, empty_items, clusters,
-                partial(shares_of, self._family),
-            )  # fmt: skip
-            metrics[str(name)] = {**asdict(summary), "n": len(items) + len(failed)}
+            if found is not None:
+                metrics[str(name)] = found
         if self._waiting:  # a figure without the judge's replies would be another protocol under this one's name
             del metrics["official"]
         return {
@@ -201,6 +207,8 @@ class TaskResults:
             "headline": self._headline(metrics),
             "metrics": metrics,
             "figures": self._figures(metrics),
+            "without_figure": without,
+            "files": written(self._args, self._run),
             "waiting_for_judge": self._waiting,
             "scale": self.plan.scale,
             "forward_passes_per_sample": costs.mean("forward_passes"),
@@ -208,6 +216,22 @@ class TaskResults:
             "cost": costs.as_json(),
             "served_models": dict(self._served.most_common(MOST_SERVED)),
         }
+
+    def _metric(self, name: str, aggregate: Aggregation) -> dict[str, Any] | None:
+        """A figure over all samples; None where, as in lmms-eval, there is no sample of the kind."""
+        items, failed = self._tally.items[name], self._tally.failed(name, self._empty_result)
+        if not items and not failed:
+            return None
+        clusters = [*self._tally.clusters[name], *(cluster for _, cluster in failed)]
+        empty_items = partial(self._empty_items, name, [doc_id for doc_id, _ in failed])
+        shares = partial(shares_of, self._family)
+        try:
+            summary = summarise(name, items, len(failed), self.plan.scale, aggregate, empty_items, clusters, shares)
+        finally:
+            if failed and aggregate.takes_args:  # a file that it writes has all samples, and these in their order
+                with contextlib.suppress(Exception, SystemExit):  # functions of the task; the figure doesn't need it
+                    aggregate(self._tally.in_order(name, failed, empty_items()))
+        return {**asdict(summary), "n": len(items) + len(failed)}
 
     def _figures(self, metrics: dict[str, Any]) -> dict[str, dict[str, float]]:
         """Everything that the benchmark's own tables show, by protocol: MME's perception, POPE's accuracy and so on."""
@@ -218,8 +242,8 @@ class TaskResults:
         }
 
     def _headline(self, metrics: dict[str, Any]) -> str:
-        """The asked protocol's figure; another one where there is none, and whoever shows it names it."""
-        return self.protocol if self.protocol in metrics else next(iter(metrics))
+        """The asked protocol's figure; where there is none another one, which whoever shows it names, or nothing."""
+        return self.protocol if self.protocol in metrics else next(iter(metrics), "")
 
 
 def _category(plan: Plan, doc: Any) -> str | None:

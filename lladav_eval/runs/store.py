@@ -42,8 +42,13 @@ def run_id(spec: RunSpec) -> str:
         del facts[name]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
     tasks = "+".join(name.removeprefix("lladav_") for name in spec.tasks)
-    model = redact(spec.model).partition("@http")[0]  # of a model behind an address, its own name
-    return f"{_slug(Path(model.removeprefix('openai:')).name or model)}-{_slug(tasks)}-{digest}"
+    return f"{folder_name(spec.model)}-{_slug(tasks)}-{digest}"
+
+
+def folder_name(name: str) -> str:
+    """A model or a task as the name of a folder, without keys and addresses."""
+    shown = redact(name).partition("@http")[0]  # of a model behind an address, its own name
+    return _slug(Path(shown.removeprefix("openai:")).name or shown)
 
 
 def _slug(text: str) -> str:

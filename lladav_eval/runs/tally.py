@@ -19,15 +19,17 @@ class Tally:
         self.items: dict[str, list[Any]] = {name: [] for name in names}
         self.clusters: dict[str, list[str | None]] = {name: [] for name in names}
         """Of the items."""
+        self._doc_ids: dict[str, list[int]] = {name: [] for name in names}
         self._failed: list[tuple[int, str | None]] = []
         self._in_part: set[str] = set()
 
-    def add(self, items: Mapping[str, Any], cluster: str | None) -> None:
+    def add(self, doc_id: int, items: Mapping[str, Any], cluster: str | None) -> None:
         """A sample that didn't fail."""
         for name, found in self.items.items():
             if name in items:
                 found.append(items[name])
                 self.clusters[name].append(cluster)
+                self._doc_ids[name].append(doc_id)
             else:
                 self._in_part.add(name)
 
@@ -44,6 +46,11 @@ class Tally:
         if len(self.items) == 1:
             return self._failed
         return [(doc_id, cluster) for doc_id, cluster in self._failed if self._counts(name, doc_id, empty)]
+
+    def in_order(self, name: str, failed: Sequence[tuple[int, str | None]], empty: Sequence[Any]) -> list[Any]:
+        """Items of a metric by doc_id, with the ``empty`` ones of its ``failed`` samples among them."""
+        every = zip([*self._doc_ids[name], *(doc_id for doc_id, _ in failed)], [*self.items[name], *empty], strict=True)
+        return [item for _, item in sorted(every, key=lambda pair: pair[0])]
 
     def _counts(self, name: str, doc_id: int, empty: Callable[[int], Mapping[str, Any]]) -> bool:
         try:

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Literal
 
 from lladav_eval.errors import TaskError, one_line
@@ -37,6 +38,10 @@ class MetricSummary:
     """How the interval was computed."""
     is_mean: bool
     """Whether the value is the mean of the samples' values."""
+
+
+class NoFigure(TaskError):
+    """An aggregation that gives None: it writes a file, such as answers to hand in."""
 
 
 def count(statuses: Iterable[str]) -> Counts:
@@ -104,7 +109,7 @@ def _wilson(right: float, n: int) -> tuple[float, float]:
 def item_value(item: Any) -> float | None:
     """The per-sample value of what ``process_results`` gave for a metric: a number, or the ``score`` of a mapping."""
     value = item.get("score") if isinstance(item, dict) else item
-    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+    return float(value) if isinstance(value, Real) and math.isfinite(value) else None
 
 
 def summarise(
@@ -125,7 +130,7 @@ def summarise(
     answer would have given for the failed samples; the interval is that of the samples' ``shares`` in it, where it has
     some. ``clusters`` belong to ``items``, then to the failed samples.
 
-    Raises TaskError where the values don't fit the scale, and where nothing numeric comes out.
+    Raises TaskError where the values don't fit the scale, and where nothing numeric comes out (NoFigure: nothing).
     """
     if not items and not failed:
         raise TaskError(f"metric {metric}: there is no sample to aggregate")
@@ -180,7 +185,9 @@ def _aggregated(metric: str, aggregate: Callable[[list[Any]], Any], items: list[
     except (Exception, SystemExit) as error:  # functions of the task
         reason = f"{type(error).__name__}: {one_line(error)}"
         raise TaskError(f"metric {metric}: the task's aggregation failed: {reason}") from error
-    if not isinstance(own, (int, float)) or not math.isfinite(own):
+    if own is None:
+        raise NoFigure(f"metric {metric}: the task's aggregation gives no figure")
+    if not isinstance(own, Real) or not math.isfinite(own):  # numpy's numbers are real, too
         raise TaskError(f"metric {metric}: the task's aggregation gives {own!r} instead of a number")
     return float(own)
 

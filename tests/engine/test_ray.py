@@ -25,7 +25,6 @@ from lladav_eval.engine.ray import ray_engine
 from lladav_eval.engine.ray_cluster import cpus_each
 from lladav_eval.errors import CheckpointError, EnvironmentError_
 from lladav_eval.records import RunSpec
-from lladav_eval.runs import tasks as tasks_module
 from lladav_eval.runs.execute import execute
 from lladav_eval.runs.store import RunDirectory, read_json
 
@@ -204,9 +203,7 @@ def test_leaving_in_the_middle_ends_the_workers_of_a_cluster_that_stays(nodes: N
 def test_a_run_outlives_a_killed_node_and_equals_a_local_one(
     nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = toy.write_tasks(tmp_path / "tasks", rows=12)
-    tasks_module._list_tasks.cache_clear()
-    monkeypatch.setattr(tasks_module, "tasks_dir", lambda: folder)
+    toy.use_tasks(toy.write_tasks(tmp_path / "tasks", rows=12), monkeypatch)
     monkeypatch.setenv("LMMS_EVAL_DATASETS_CACHE", str(tmp_path / "cache"))
     spec = RunSpec(tasks=("lladav_toy_a", "lladav_toy_b"), model="toy", batch_size=3)
     local = RunDirectory(tmp_path / "local")

@@ -16,7 +16,6 @@ from lladav_eval.reports.comparison import compare_runs
 from lladav_eval.reports.load import load_run
 from lladav_eval.reports.regression import regress
 from lladav_eval.reports.table import notes
-from lladav_eval.runs import tasks as tasks_module
 from lladav_eval.runs.execute import execute
 from lladav_eval.runs.store import RunDirectory, read_json
 
@@ -34,9 +33,7 @@ class Served(toy.ToyModel):
 
 def test_the_run_counts_and_tells_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LMMS_EVAL_DATASETS_CACHE", str(tmp_path / "cache"))
-    folder = toy.write_tasks(tmp_path / "tasks", rows=6)
-    tasks_module._list_tasks.cache_clear()
-    monkeypatch.setattr(tasks_module, "tasks_dir", lambda: folder)
+    toy.use_tasks(toy.write_tasks(tmp_path / "tasks", rows=6), monkeypatch)
     directory = RunDirectory(tmp_path / "run")
     execute(RunSpec(tasks=("lladav_toy_a",), model="toy"), Served, directory)
     results = read_json(directory.results)

@@ -22,12 +22,11 @@ FILTER = "\n  - name: {}\n    filter:\n      - function: take_first"
 
 
 @pytest.fixture
-def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = toy.use_tasks(toy.write_tasks(tmp_path / "tasks"), monkeypatch)
-    with (folder / "toy_functions.py").open("a") as functions:
-        functions.write("\ndef submit(items, args):\n    return 1.0\n")
-    (folder / "needs_a_key.py").write_text("import sys\nsys.exit('set a key first')\n")
-    return folder
+def tasks(tasks: Path) -> Path:
+    with (tasks / "toy_functions.py").open("a") as functions:
+        functions.write("\ndef submit(items, extra):\n    return 1.0\n")
+    (tasks / "needs_a_key.py").write_text("import sys\nsys.exit('set a key first')\n")
+    return tasks
 
 
 @pytest.mark.parametrize(
@@ -36,7 +35,7 @@ def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("metric_list", f"filter_list:{FILTER.format('a')}{FILTER.format('b')}\nmetric_list", "2 entries in filter_li"),
         ("metric_list", "filter_list: []\nmetric_list", "0 entries in filter_list"),
         ("!function toy_functions.mean", "maen", "accuracy has an aggregation that lmms-eval doesn't know"),
-        ("toy_functions.mean", "toy_functions.submit", "accuracy wants `args`, .*: leave the metric out"),
+        ("toy_functions.mean", "toy_functions.submit", "accuracy wants `extra`, .*: leave the metric out"),
         ("toy_functions.mean", "needs_a_key.mean", "can't be loaded: SystemExit: set a key first"),
         ("test_split: test", "test_split: tset", "can't be loaded: KeyError: 'tset'"),
         ("doc_to_target: answer\n", "", "has no doc_to_target: add it to its YAML"),
