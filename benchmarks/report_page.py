@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import shutil
 import statistics
 import sys
 import tempfile
@@ -22,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 COUNT = "text => document.getElementById('count').textContent === text"
 
 
@@ -78,15 +76,15 @@ def main() -> None:
     sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "reports")]
     from playwright.sync_api import sync_playwright
     from reports.report_pages import large_report
+    from reports.viewer import start
 
-    program = next(found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name)))
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         begun = time.perf_counter()
         report = large_report(Path(folder), arguments.samples)
         written = time.perf_counter() - begun
         size = sum(path.stat().st_size for path in report.rglob("*") if path.is_file())
         index = (report / "data" / "index.js").stat().st_size
-        browser = playwright.chromium.launch(executable_path=program, headless=True, args=FLAGS)
+        browser = start(playwright) or sys.exit("no chromium on this machine: apt-get install chromium")
         version = browser.version
         visits = [measure(browser, report / "index.html", arguments.samples) for _ in range(arguments.repeats)]
         browser.close()

@@ -10,14 +10,10 @@ from typing import Any
 import pytest
 from reports.report_pages import FIRST, LINE_ENDS, SECOND, large_report, picture, sides
 from reports.synthetic import HOSTILE
+from reports.viewer import Viewer, start
 
 from lladav_eval.reports.html import write_html
 
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-PATIENCE_MS = 30_000
 SEEN_HOSTILE = "".join(
     f"U+{ord(char):04X}" if char in "\x1b\x07\r\x00\u202e" else char for char in HOSTILE
 )  # what the page shows of it
@@ -26,13 +22,10 @@ SEEN_HOSTILE = "".join(
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install playwright")
-    program = next(
-        (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
-    )
-    if program is None:
-        pytest.skip("no chromium on this machine: apt-get install chromium")
     with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, headless=True, args=FLAGS)
+        started = start(playwright)
+        if started is None:
+            pytest.skip("no chromium on this machine: apt-get install chromium")
         yield started
         started.close()
 
@@ -45,40 +38,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_html(path / "one", runs[:1], picture)
     write_html(path / "two", runs, picture)
     return path
-
-
-class Viewer:
-    """A page that remembers what it asked for and what went wrong in it."""
-
-    def __init__(self, browser: Any, **context: Any) -> None:
-        self.context = browser.new_context(**context)
-        self.context.set_default_timeout(PATIENCE_MS)
-        self.page = self.context.new_page()
-        self.errors: list[str] = []
-        self.asked: list[str] = []
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on("console", lambda message: message.type == "error" and self.errors.append(message.text))
-        self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.on("dialog", lambda dialog: (self.errors.append("a dialog opened"), dialog.dismiss()))
-
-    def open(self, path: Path, address: str = "") -> Any:
-        self.page.goto(f"{(path / 'index.html').as_uri()}{address}")
-        self.page.wait_for_selector("html[data-ready]", state="attached")
-        return self.page
-
-    def count(self, text: str) -> None:
-        """Wait until the line above the list says this."""
-        self.page.wait_for_function("text => document.getElementById('count').textContent === text", arg=text)
-
-    def docs(self) -> list[str]:
-        """The samples listed, as task:doc."""
-        names = self.page.locator("#rows .task").all_text_contents()
-        numbers = self.page.locator("#rows th").all_text_contents()
-        return [f"{name}:{number}" for name, number in zip(names, numbers, strict=True)]
-
-    def opened(self, name: str) -> None:
-        """Wait until a sample is shown."""
-        self.page.wait_for_function("name => document.querySelector('#detail h3')?.firstChild.data === name", arg=name)
 
 
 @pytest.fixture
@@ -288,27 +247,12 @@ def test_readable_in_both_colour_schemes(browser: Any, folder: Path, scheme: str
     page.wait_for_selector(".board")
     dark = scheme == "dark"
     for place in ("body", "#detail pre", "#list .target", "#detail .badge", ".board .cell", ".player .quiet", ".tag.B"):
-        text, back = page.eval_on_selector(place, CONTRAST)
-        lighter, darker = max(text, back), min(text, back)
-        assert (lighter + 0.05) / (darker + 0.05) >= 4.5, place
+        contrast, back = viewer.contrast(place)
+        assert contrast >= 4.5, place
         if place == "body":
             assert (back < 0.1) is dark
     viewer.context.close()
     assert not viewer.errors
-
-
-# Relative luminance (WCAG 2) of an element's text and of the nearest opaque background behind it.
-CONTRAST = """element => {
-  const luminance = colour => {
-    const parts = colour.match(/[\\d.]+/g).slice(0, 3).map(Number).map(part => part / 255)
-      .map(part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
-    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2];
-  };
-  let back = element;
-  const clear = () => /, 0\\)$|transparent/.test(getComputedStyle(back).backgroundColor);
-  while (back.parentElement && clear()) back = back.parentElement;
-  return [luminance(getComputedStyle(element).color), luminance(getComputedStyle(back).backgroundColor)];
-}"""
 
 
 def test_nothing_is_cut_off_on_a_phone(browser: Any, folder: Path) -> None:
