@@ -1,6 +1,6 @@
 """A finished run, or two side by side, as a folder with a page that opens from disk: no server, no network.
 
-index.html, style.css, app.js      the page
+index.html, style.css, app.js      the page; app.js is put together from templates/app/
 data/                              what it shows (reports/html_data.py)
 media/                             pictures and video frames (reports/html_media.py)
 
@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +71,11 @@ def write_html(out: Path, sides: Sequence[Side], media_of: MediaOf | None = None
     views = task_views(runs, index)
     index["heads"] = heads(views)
     write_report(out / "data" / "index.js", script("index", index))
-    for name in PAGE_FILES[1:]:
-        write_report(out / name, _template_file(name))
+    templates = _templates()
+    write_report(out / "style.css", templates.get_template("style.css").render())
+    write_report(out / "app.js", templates.get_template("app.js.j2").render())
     page = out / "index.html"
-    write_report(page, _render(sides, views, comparison, len(rows)))
+    write_report(page, templates.get_template("index.html.j2").render(_content(sides, views, comparison, len(rows))))
     return page
 
 
@@ -135,16 +135,12 @@ def _media(media_of: MediaOf, row: Row) -> Media:
     return media_of(row.task, row.doc_id, row.first.prompt)
 
 
-def _template_file(name: str) -> str:
-    return (resources.files("lladav_eval.reports") / "templates" / name).read_text(encoding="utf-8")
-
-
 def _visible(value: Any) -> Any:
     """Names as one line of visible characters; Jinja2 escapes them afterwards."""
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _render(sides: Sequence[Side], views: Sequence[TaskView], comparison: Comparison | None, count: int) -> str:
+def _templates() -> Environment:
     environment = Environment(
         loader=PackageLoader("lladav_eval.reports", "templates"),
         autoescape=True,
@@ -156,17 +152,24 @@ def _render(sides: Sequence[Side], views: Sequence[TaskView], comparison: Compar
     environment.filters["figure"] = lambda value: "-" if value is None else f"{value:.1f}"
     environment.filters["known"] = lambda value, form: "-" if value is None else form % value
     environment.filters["signed"] = lambda value: f"{value:+.1f}"
+    return environment
+
+
+def _content(
+    sides: Sequence[Side], views: Sequence[TaskView], comparison: Comparison | None, count: int
+) -> dict[str, Any]:
+    """What index.html shows."""
     runs = [side.run for side in sides]
-    return environment.get_template("index.html.j2").render(
-        runs=[
+    return {
+        "runs": [
             {**run_facts(run), "asked": run.asked, "label": label, "version": run.version, "letter": letter}
             for run, label, letter in zip(runs, _labels(runs, comparison), "AB", strict=False)
         ],
-        tasks=views,
-        pairs=pair_rows(comparison),
-        notes=() if comparison is None else comparison.notes,
-        count=count,
-    )
+        "tasks": views,
+        "pairs": pair_rows(comparison),
+        "notes": () if comparison is None else comparison.notes,
+        "count": count,
+    }
 
 
 def _labels(runs: Sequence[Any], comparison: Comparison | None) -> list[str]:

@@ -63,8 +63,10 @@ def test_the_page_may_not_use_the_network(both: Path) -> None:
         assert not re.search(r"https?://|@import|url\(|fetch\(|XMLHttpRequest|WebSocket|sendBeacon", path.read_text())
 
 
-def test_the_script_never_parses_html() -> None:
-    code = (TEMPLATES / "app.js").read_text()
+def test_the_script_never_parses_html(both: Path) -> None:
+    code = (both / "app.js").read_text(encoding="utf-8")
+    parts = sorted((TEMPLATES / "app").iterdir())
+    assert all(part.read_text(encoding="utf-8").strip() in code for part in parts), "the script has all its parts"
     forbidden = (
         r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|createContextualFragment|eval\(|Function\("
     )
