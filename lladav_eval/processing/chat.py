@@ -206,10 +206,9 @@ def _template_variables(config: dict[str, Any]) -> dict[str, str]:
 
 def _compile_template(config: dict[str, Any], path: Path) -> jinja2.Template:
     """The chat template with the environment transformers gives it; sandboxed, as it comes with the checkpoint."""
-    text = config.get("chat_template")
-    if text is None and path.with_name("chat_template.jinja").is_file():
-        path = path.with_name("chat_template.jinja")  # where newer versions of transformers save it
-        text = _read_text(path)
+    text, own_file = config.get("chat_template"), path.with_name("chat_template.jinja")
+    if own_file.is_file():  # where newer versions of transformers save it; there, too, it goes before the config's
+        path, text = own_file, _read_text(own_file)
     if not isinstance(text, str):
         raise CheckpointError(f"{path}: has no chat_template; is this a LLaDA-V tokenizer?")
     environment = ImmutableSandboxedEnvironment(

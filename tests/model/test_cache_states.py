@@ -232,6 +232,8 @@ def test_guidance_has_a_store_for_each_branch(model: LladavModel) -> None:
     params = SamplingParams(4, 4, 4, cfg_scale=1.0, cache="dllm")
     sample(bound, bound.token_ids, params, [SamplingTokens(MASK_ID)] * 2)
     assert sorted(bound.stores) == [(0, False), (0, True), (1, False), (1, True)]
+    bound.release(0)
+    assert sorted(bound.stores) == [(1, False), (1, True)]
 
 
 def test_wrong_queries_are_refused(model: LladavModel) -> None:

@@ -21,6 +21,7 @@ from torch.profiler import ProfilerActivity, profile
 import lladav_eval
 from lladav_eval import LladaV, Request, SamplingParams
 from lladav_eval.continuous import Batch, Job
+from lladav_eval.model import language, lladav
 from lladav_eval.model.bound import BoundPrompts
 from lladav_eval.model.cache import SequenceStore
 from lladav_eval.model.memory import (
@@ -148,8 +149,21 @@ def test_the_estimate_is_near_the_measured_peak(checkpoint: Path, kind: str, dty
     assert all(0.9 <= ratio <= 1.25 for ratio in ratios.values()), ratios
 
 
-def test_encoding_many_tiles_is_counted(checkpoint: Path) -> None:
-    """Frames whose tokens are few beside the features they are pooled from."""
+def test_what_attends_is_counted_where_the_rest_goes_by_small_portions(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(language.PORTION_BYTES, "cpu", 1 << 18)
+    model = lladav_eval.load(checkpoint, device="cpu", dtype="float32")
+    prepared, shapes = prepare(model, REQUESTS["much"]), sizes(model, REQUESTS["much"])
+    measured = peak(lambda: answer(model, prepared, SETTINGS["short"]))
+    estimate = batch_bytes(model.config, len(model.tokenizer), shapes, SETTINGS["short"], torch.float32, "cpu")
+    assert 0.9 <= estimate / measured <= 1.25
+
+
+@pytest.mark.parametrize("at_once", [lladav.TOWER_ELEMENTS, 8 * 64 * 48])
+def test_encoding_many_tiles_is_counted(checkpoint: Path, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    """Frames whose tokens are few beside the features they are pooled from, all at once or eight at a time."""
+    monkeypatch.setattr(lladav, "TOWER_ELEMENTS", at_once)
     model = lladav_eval.load(checkpoint, device="cpu", dtype="float32")
     requests = [Request("?", video=(picture(32, 32),) * 40, num_frames=40)] * 3
     prepared = prepare(model, requests)
@@ -229,8 +243,12 @@ def test_the_limits_of_the_batch(checkpoint: Path) -> None:
     assert batch_that_fits(model.config, 500, size, params, torch.float32, free=10**12, most=7) == 7
 
 
-def test_free_memory_is_known_on_cuda_only() -> None:
+def test_free_memory_is_known_on_cuda_only(monkeypatch: pytest.MonkeyPatch) -> None:
     assert free_bytes(torch.device("cpu")) is None
+    given = {"mem_get_info": (50, 100), "memory_reserved": 30, "memory_allocated": 10}
+    for name, value in given.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+    assert free_bytes(torch.device("cuda")) == 50 + 30 - 10
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here: the estimate isn't checked on one")

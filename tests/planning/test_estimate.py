@@ -80,6 +80,7 @@ def test_memory_is_filled_and_not_exceeded() -> None:
         return batch_bytes(CONFIG, OFFICIAL_VOCABULARY, longest, WORK.params, torch.bfloat16)
 
     assert needs(found.batch_limit) <= USABLE * free < needs(found.batch_limit + 1)
+    assert planned(work=replace(WORK, rows=1000), batch_size=1000).batch_size == found.batch_limit
     assert found.memory_bytes == weights + needs(found.batch_size)
 
 
@@ -93,6 +94,11 @@ def test_the_best_batch_is_the_smallest_of_the_fastest() -> None:
     smaller = [other for other in others if other.batch_size < best.batch_size]
     assert smaller
     assert all(other.seconds is not None and other.seconds > GOOD_ENOUGH * fastest for other in smaller)
+
+
+def test_all_rows_at_once_are_fastest_where_a_pass_takes_the_same_time_for_any_number() -> None:
+    device = replace(TABLE["a100"], tflops=1e6, bandwidth=1e3, memory=200.0)
+    assert planned(device, replace(WORK, prompts=(PromptSize(40),), rows=100)).batch_size == 100
 
 
 def test_what_does_not_fit_is_said() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer
+from tokenizers.processors import TemplateProcessing
 from toy_processing import SPECIAL, TEMPLATE, write_tokenizer
 
 from lladav_eval.errors import CheckpointError, SampleError
@@ -69,11 +70,13 @@ def test_a_token_is_special_if_the_config_says_so(tokenizer_dir: Path) -> None:
     assert tokenizer.eot_id == eot["id"]
 
 
-def test_saved_lengths_neither_cut_nor_fill_texts(tokenizer_dir: Path) -> None:
+def test_what_was_saved_beside_neither_cuts_nor_fills_texts_nor_adds_to_them(tokenizer_dir: Path) -> None:
     file = tokenizer_dir / "tokenizer.json"
     saved = Tokenizer.from_file(str(file))
     saved.enable_truncation(max_length=4)
     saved.enable_padding(length=12)
+    begin = "<|startoftext|>"
+    saved.post_processor = TemplateProcessing(f"{begin} $A", special_tokens=[(begin, saved.token_to_id(begin))])
     saved.save(str(file))
     assert len(ChatTokenizer.from_dir(tokenizer_dir).encode("long text")) == len("long text")
 
@@ -86,16 +89,18 @@ def test_render_trims_and_closes_every_message(toy_tokenizer: ChatTokenizer) -> 
     )
 
 
-def test_template_in_its_own_file(tmp_path: Path, toy_tokenizer: ChatTokenizer) -> None:
-    write_tokenizer(tmp_path, template=None)
+@pytest.mark.parametrize("in_config", [None, "another"])
+def test_template_in_its_own_file(tmp_path: Path, toy_tokenizer: ChatTokenizer, in_config: str | None) -> None:
+    write_tokenizer(tmp_path, template=in_config)
     (tmp_path / "chat_template.jinja").write_text(TEMPLATE)
     messages = [{"role": "user", "content": "hi"}]
     assert ChatTokenizer.from_dir(tmp_path).render(messages) == toy_tokenizer.render(messages)
 
 
 def test_template_blocks_are_trimmed_and_json_is_not_escaped(tmp_path: Path) -> None:
-    write_tokenizer(tmp_path, template="  {% for m in messages %}\n{{ m | tojson }}\n  {% endfor %}\nend")
-    assert ChatTokenizer.from_dir(tmp_path).render([{"role": "é<"}]) == '{"role": "é<"}\nend'
+    template = "  {% for m in messages %}\n{{ m | tojson }}{{ m | tojson(indent=1) }}\n  {% endfor %}\nend"
+    write_tokenizer(tmp_path, template=template)
+    assert ChatTokenizer.from_dir(tmp_path).render([{"role": "é<"}]) == '{"role": "é<"}{\n "role": "é<"\n}\nend'
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,11 @@ from PIL import Image
 
 from lladav_eval.errors import MediaError, SettingError
 from lladav_eval.model.config import ModelConfig
-from lladav_eval.processing.decoding import frame_indices
+from lladav_eval.processing import decoding
+from lladav_eval.processing.decoding import decode, frame_indices
 from lladav_eval.processing.tiles import squeezed_pixels
 from lladav_eval.processing.video import frames_to_pixels, read_video
+from lladav_eval.records import VideoClip
 
 av = pytest.importorskip("av")
 
@@ -130,6 +132,23 @@ def test_unreadable_videos_say_why_in_one_line(tmp_path: Path, reader: str, capf
         assert message.startswith(f"{path}: ")
         assert "\n" not in message
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_video_for_which_memory_is_too_small_says_so(
+    tmp_path: Path, reader: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip, most = VideoClip(write_video(tmp_path / "a.mp4", 5)), 8 * 64 * 48 * 3
+    monkeypatch.setattr(decoding, "MOST_BYTES", most)
+    assert len(decode(clip, 8, reader).frames) == 8
+    with pytest.raises(MediaError, match="9 frames of 64 x 48 pixels are more than"):
+        decode(clip, 9, reader)
+
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(decoding, "clip_indices", full)
+    with pytest.raises(MediaError, match=r"a\.mp4: its frames don't fit in memory"):
+        decode(clip, 8, reader)
 
 
 def test_video_that_breaks_off_later(tmp_path: Path, reader: str) -> None:

@@ -81,6 +81,7 @@ def test_rejected_lines_are_kept_with_number_and_reason(tmp_path: Path) -> None:
     with Journal(path) as journal:
         assert [(line.number, line.reason) for line in journal.rejected] == [(2, "the line is cut off")]
         assert journal.holds("task", 1, "k")
+        assert [found.doc_id for found in journal.read("task", [0, 1])] == [0, 1]
     aside = json.loads((tmp_path / "journal.rejected.jsonl").read_text())
     assert aside == {"number": 2, "reason": "the line is cut off", "raw": "\\xffnonsense\n"}
     with Journal(path) as journal:

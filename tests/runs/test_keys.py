@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 from dataclasses import asdict, replace
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -164,6 +165,20 @@ def test_the_code_version_follows_the_files_that_make_answers(tmp_path: Path, mo
     assert third not in (first, second)
     (package / "model.py").rename(package / "other.py")
     assert keys.code_version.__wrapped__() != third
+
+
+def test_versions_of_packages_leave_out_the_device_and_packages_that_are_absent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def version(name: str) -> str:
+        if name == "decord":
+            raise metadata.PackageNotFoundError
+        return "2.1+cu126"
+
+    monkeypatch.setattr(metadata, "version", version)
+    found = keys.package_versions.__wrapped__()
+    assert {"torch", "numpy", "pillow", "av", "tokenizers", "jinja2"} < found.keys()
+    assert found == {name: None if name == "decord" else "2.1" for name in found}
 
 
 def test_all_that_is_left_out_of_the_code_version_is_there() -> None:

@@ -13,6 +13,7 @@ from lladav_eval.errors import TaskError
 from lladav_eval.records import RunSpec
 from lladav_eval.runs.execute import RunResult, execute
 from lladav_eval.runs.store import RunDirectory
+from lladav_eval.scoring.aggregate import interval
 
 SPEC = RunSpec(tasks=("lladav_toy_a",), model="toy", max_failures="9")
 
@@ -71,7 +72,9 @@ def test_rows_of_one_cluster_are_one_observation_failed_ones_too(tmp_path: Path,
     accuracy = result.results["tasks"]["lladav_toy_a"]["metrics"]["accuracy"]
     assert accuracy["value"] == 70.0
     # All of green failed and all else is right: three observations, of 4, 3 and 3 samples.
-    assert accuracy["method"] == "student, clustered"
+    low, high, method = interval([float(row % 3 != 1) for row in range(10)], [row % 3 for row in range(10)])
+    assert (accuracy["low"], accuracy["high"]) == pytest.approx((100 * low, 100 * high))
+    assert accuracy["method"] == method == "student, clustered"
 
 
 @pytest.mark.parametrize(
