@@ -133,7 +133,7 @@ class _Batch:
         """What becomes of the items without an answer."""
         deaths = self.deaths + 1
         for item in self.left.values():
-            if len(self.left) == 1 and deaths >= DEATHS:
+            if deaths >= DEATHS:
                 failure = Generation.failure(f"{deaths} workers died over this sample, the last one: {reason}")
                 yield _Batch({}, [(item, failure)])
             else:

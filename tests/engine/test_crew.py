@@ -139,6 +139,17 @@ def test_a_worker_that_is_silent_past_its_samples_time_limits_is_replaced(monkey
     assert re.fullmatch(r"worker \d hung: it was silent for 10[01] s; its [48] samples are asked again", hung)
 
 
+def test_workers_that_answer_slowly_are_not_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(Hanging):
+        def wait(self) -> Answered | Lost:
+            self.clock += 25.0
+            return Dealt.wait(self)
+
+    given, said = deal(Slow(0, 0, monkeypatch), iter(items(40)), 4, time_limit=1)
+    assert sorted(given) == list(range(40))
+    assert said == []
+
+
 def test_a_sample_over_which_workers_hang_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     crew = Hanging(5, 99, monkeypatch)
     given, _ = deal(crew, iter(items(20)), 4, time_limit=10)
