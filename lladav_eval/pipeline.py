@@ -120,11 +120,10 @@ class LladaV:
             ahead = self.preparer.ahead(asked, pool, 2 * (batch_size or DEFAULT_BATCH_SIZE))
             for params, group in groupby(ahead, key=lambda item: item[1].params):
                 self._check(params)
-                items = (item for item in group)
                 if self.config.causal:
-                    yield from self._decode(items, params, batch_size or DEFAULT_BATCH_SIZE)
+                    yield from self._decode(group, params, batch_size or DEFAULT_BATCH_SIZE)
                 else:
-                    yield from self._denoise(items, params, batch_size, trace, time_limit)
+                    yield from self._denoise(group, params, batch_size, trace, time_limit)
 
     def log_likelihood(
         self, requests: Sequence[Request], answers: Sequence[str], *, draws: int = 128, seed: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
@@ -81,7 +82,7 @@ def test_fewer_large_requests_are_made_ready_and_media_let_go_of(
     pictures: list[weakref.ref[Image.Image]] = []
 
     def asked() -> Iterator[tuple[Request, SamplingParams]]:
-        for seed in range(20):
+        for seed in range(30):
             image = picture(40, 40, seed)
             pictures.append(weakref.ref(image))
             yield Request("Which digit?", (image,)), PARAMS
@@ -91,7 +92,7 @@ def test_fewer_large_requests_are_made_ready_and_media_let_go_of(
     prompt = model.preparer.prepare(request, PARAMS).prompt
     assert prompt is not None
     each = request.media_bytes + prompt.pixels[0].nbytes
-    for most, drawn in ((1 << 30, 20), (2 * each + 1, 10), (2 * each, 9), (1, 8)):
+    for most, drawn in ((1 << 30, 23), (2 * each + 1, 10), (2 * each, 9), (1, 8)):
         monkeypatch.setattr(preparing, "MOST_BYTES", most)
         pictures.clear()
         stream = model.stream(asked(), batch_size=8)
@@ -99,7 +100,21 @@ def test_fewer_large_requests_are_made_ready_and_media_let_go_of(
         assert len(pictures) == drawn
         if most == 1:
             assert sum(image() is not None for image in pictures) <= 1
-        assert sum(len(finished) for finished in (first, *stream)) == 20
+        assert sum(len(finished) for finished in (first, *stream)) == 30
+
+
+def test_what_waits_is_as_large_as_its_media_and_their_pixels(model: LladaV) -> None:
+    for request in requests():
+        prompt = model.preparer.prepare(request, PARAMS).prompt
+        assert prompt is not None
+        pixels = sum(medium.nbytes for medium in prompt.pixels)
+        assert model.preparer._waiting_bytes(request) == request.media_bytes + pixels
+
+
+def test_the_time_that_media_take_is_told(model: LladaV, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(perf_counter=count(10.0, 2.5).__next__)
+    monkeypatch.setattr(preparing, "time", clock)
+    assert model.preparer.prepare(requests()[0], PARAMS).media_seconds == 2.5
 
 
 def test_leaving_early_waits_for_no_media(model: LladaV, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,8 +274,12 @@ def test_autoregressive_twin_answers_left_to_right(tmp_path: Path) -> None:
     answers = twin.generate(requests(), PARAMS, batch_size=1)
     assert same(answers, twin.generate(requests(), PARAMS, batch_size=6))
     assert answers[4].forward_passes == 8
-    with pytest.raises(SettingError, match="autoregressive"):
-        twin.generate(requests(), SamplingParams(8, 8, 8, temperature=1.0))
+    for more in ({"temperature": 1.0}, {"cfg_scale": 0.5}, {"suffix": " right"}):
+        params = dataclasses.replace(PARAMS, **more)
+        with pytest.raises(SettingError, match="autoregressive and decodes greedily"):
+            twin.generate([], params)
+        with pytest.raises(SettingError, match="autoregressive and decodes greedily"):
+            next(twin.stream([(requests()[0], params)]))
     with pytest.raises(SettingError, match="needs a diffusion checkpoint"):
         twin.log_likelihood(requests()[:1], ["a"])
 

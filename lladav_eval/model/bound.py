@@ -31,7 +31,7 @@ class BoundPrompts:
     """(length,) int64 per prompt, each medium expanded to as many placeholders as it has tokens."""
     visuals: list[Tensor]
     """(tokens, D) per prompt: the embeddings of the placeholders, in order."""
-    flops: list[float] = field(default_factory=list)
+    flops: list[float] = field(init=False)
     """Floating-point operations spent on each prompt so far, its media included."""
     stores: dict[tuple[int, bool], SequenceStore] = field(default_factory=dict)
     """What is kept of each sequence, by prompt and by whether it is the one without prompt (guidance)."""
@@ -43,7 +43,7 @@ class BoundPrompts:
     """Numbers of released prompts."""
 
     def __post_init__(self) -> None:
-        self.flops = self.flops or [0.0] * len(self.token_ids)
+        self.flops = [0.0] * len(self.token_ids)
 
     @classmethod
     def bind(cls, model: LladavModel, prompts: Sequence[Prompt]) -> BoundPrompts:

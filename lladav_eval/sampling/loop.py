@@ -108,9 +108,9 @@ class Sampler:
             index, prompt, self.params, tokens, noise, self._filling, self._policy, self.record_trace
         )
 
-    def drop(self, index: int) -> int:
-        """Forget a sample that isn't finished; gives the forward passes spent on it."""
-        return self._walks.pop(index).forward_passes
+    def drop(self, index: int) -> None:
+        """Forget a sample that isn't finished."""
+        del self._walks[index]
 
     def step(self) -> dict[int, Sampled]:
         """One denoising step of every sample; gives those that are finished by it (or had nothing to fill)."""
