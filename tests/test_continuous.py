@@ -20,7 +20,7 @@ from lladav_eval.errors import past_time
 from lladav_eval.model.bound import BoundPrompts
 from lladav_eval.model.lladav import LladavModel
 from lladav_eval.model.memory import USABLE, PromptSize, batch_bytes
-from lladav_eval.records import Prompt, Query
+from lladav_eval.records import DEFAULT_BATCH_SIZE, Prompt, Query
 from lladav_eval.sampling.confidence import choose_tokens
 
 PARAMS = SamplingParams(8, 4, 4)
@@ -187,6 +187,17 @@ def test_the_devices_free_memory_bounds_the_batch(
     monkeypatch.setattr("lladav_eval.pipeline.free_bytes", lambda device: math.ceil(needed / USABLE))
     model.generate(asked, PARAMS, batch_size=None)
     assert max(sizes) == 3
+
+
+def test_without_a_batch_size_memory_or_a_number_bounds_the_batch(
+    model: LladaV, monkeypatch: pytest.MonkeyPatch, sizes: list[int]
+) -> None:
+    asked = [Request("List each digit")] * (DEFAULT_BATCH_SIZE + 2)
+    for most, holds in ((DEFAULT_BATCH_SIZE, None), (DEFAULT_BATCH_SIZE + 2, lambda sizes: True)):
+        monkeypatch.setattr(LladaV, "_holds", lambda self, params, holds=holds: holds)
+        sizes.clear()
+        model.generate(asked, SamplingParams(2, 2, 1), batch_size=None)
+        assert max(sizes) == most
 
 
 def test_what_ran_out_of_memory_is_not_tried_again_however_much_was_thought_to_fit(

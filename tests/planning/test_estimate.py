@@ -20,8 +20,8 @@ from lladav_eval.planning.assumptions import TEMPLATE_TOKENS, typical
 from lladav_eval.planning.estimate import GOOD_ENOUGH, OPERATIONS_PER_LAYER, SAMPLER_SECONDS, Estimate, estimate
 from lladav_eval.planning.hardware import GIB, TABLE, Hardware
 from lladav_eval.planning.passes import passes
-from lladav_eval.planning.workload import Workload, workload
-from lladav_eval.records import RunSpec, SamplingParams
+from lladav_eval.planning.workload import Workload, prompt_size, workload
+from lladav_eval.records import Request, RunSpec, SamplingParams
 from lladav_eval.runs import questions
 from lladav_eval.runs.questions import Plan
 from lladav_eval.runs.tasks import list_tasks, read_task
@@ -46,6 +46,8 @@ def test_a_batch_takes_what_the_formula_says() -> None:
     assert found.flops == found.flops_per_sample == one.flops
     assert computing > moving
     assert found.bound == "compute"
+    two = planned(device, replace(work, rows=2), batch_size=2)
+    assert two.seconds == pytest.approx(2 * computing + 32 * OPERATIONS_PER_LAYER * 1e-5 + 2 * SAMPLER_SECONDS)
     slow = planned(replace(device, bandwidth=10), work)
     assert slow.bound == "bandwidth"
     assert slow.seconds == pytest.approx(100 * moving + 32 * OPERATIONS_PER_LAYER * 1e-5 + SAMPLER_SECONDS)
@@ -161,7 +163,7 @@ def test_this_machine_is_measured() -> None:
     found = hardware.measure(torch.device("cpu"), torch.float32)
     assert 0.001 < found.peak(torch.float32) / 1e12 < 100
     assert 0.1 < found.bandwidth < 10_000
-    assert 0 < found.dispatch < 1e-2
+    assert 0 < found.dispatch < 2e-4
     assert found.memory > 0.1
 
 
@@ -192,6 +194,11 @@ def test_rows_that_are_not_here_are_assumed_and_it_is_said(monkeypatch: pytest.M
     assert prompt.positions == prompt.visual + TEMPLATE_TOKENS + kind.text
     with pytest.raises(SettingError):
         workload(RunSpec(tasks=("lladav_mmmu",), model="m", gen=(("steps", "0"),)), "lladav_mmmu", CONFIG, None, 5)
+
+
+def test_without_a_tokenizer_texts_are_counted_by_their_length() -> None:
+    size = prompt_size(Request("x" * 400), CONFIG, None, SamplingParams(2, 2, 2, suffix="y" * 8))
+    assert size == PromptSize(TEMPLATE_TOKENS + 100 + 2)
 
 
 @pytest.mark.parametrize(

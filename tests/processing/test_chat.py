@@ -118,14 +118,15 @@ def test_template_that_refuses_or_misbehaves_is_one_line(tmp_path: Path, templat
     ("content", "reason"),
     [
         (None, "no such file"),
-        ("{", "not a tokenizers file|not readable as JSON"),
-        ("[1]", "not a tokenizers file|must hold a JSON object"),
+        (b"{", "not a tokenizers file|not readable as JSON"),
+        (b"[1]", "not a tokenizers file|must hold a JSON object"),
+        (b"\xff", "not readable"),
     ],
 )
-def test_missing_or_malformed_file_is_named(tokenizer_dir: Path, name: str, content: str | None, reason: str) -> None:
+def test_missing_or_malformed_file_is_named(tokenizer_dir: Path, name: str, content: bytes | None, reason: str) -> None:
     (tokenizer_dir / name).unlink()
     if content is not None:
-        (tokenizer_dir / name).write_text(content)
+        (tokenizer_dir / name).write_bytes(content)
     with pytest.raises(CheckpointError, match=reason) as caught:
         ChatTokenizer.from_dir(tokenizer_dir)
     assert str(tokenizer_dir / name) in str(caught.value)

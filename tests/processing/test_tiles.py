@@ -204,10 +204,12 @@ def test_grey_and_transparent_images_look_like_their_rgb(toy_config: ModelConfig
     assert torch.equal(pad_pixels(palette, toy_config), pad_pixels(palette.convert("RGB"), toy_config))
 
 
-@pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "HSV", "LAB"])
+@pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "HSV", "LAB", "I", "F"])
 def test_other_colours_become_rgb_after_the_scaling(mode: str, toy_config: ModelConfig) -> None:
-    bands = len(Image.new(mode, (1, 1)).getbands())
-    image = Image.frombytes(mode, (37, 23), np.random.default_rng(0).bytes(37 * 23 * bands))
+    values = np.random.default_rng(0).integers(0, 256, 37 * 23 * len(Image.new(mode, (1, 1)).getbands()))
+    image = Image.frombytes(
+        mode, (37, 23), values.astype({"I": np.int32, "F": np.float32}.get(mode, np.uint8)).tobytes()
+    )
     side = toy_config.vision.image_size
     assert torch.equal(anyres_pixels(image, toy_config)[0], plain_pixels(plain_resize(image, (side, side))))
 

@@ -142,6 +142,10 @@ def test_a_video_for_which_memory_is_too_small_says_so(
     assert len(decode(clip, 8, reader).frames) == 8
     with pytest.raises(MediaError, match="9 frames of 64 x 48 pixels are more than"):
         decode(clip, 9, reader)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 64 * 48 - 1)
+    with pytest.raises(MediaError, match="frames of 64 x 48 pixels; scale"):
+        decode(clip, 8, reader)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 64 * 48)
 
     def full(*_: object) -> None:
         raise MemoryError

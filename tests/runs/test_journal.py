@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from lladav_eval.errors import EnvironmentError_
 from lladav_eval.records import Generation, TraceStep
-from lladav_eval.runs.journal import Journal, Record, decode, encode
+from lladav_eval.runs.journal import MOST_ROWS, Journal, Record, decode, encode
 
 TRACE = (TraceStep(0, 0, (0, 1), (5, 6), (0.5, 0.25)), TraceStep(1, 0, (), (), ()))
 
@@ -152,7 +152,7 @@ def test_a_full_disk_is_one_clear_error_and_can_be_resumed(tmp_path: Path, monke
         ({"doc_id": "0"}, "no whole number"),
         ({"doc_id": True}, "no whole number"),
         ({"doc_id": -1}, "no row's number"),
-        ({"doc_id": 10**30}, "no row's number"),
+        ({"doc_id": MOST_ROWS}, "no row's number"),
         ({"task": 5}, "no text"),
         ({"text": None}, "no text"),
         ({"error": 5}, "no text"),

@@ -114,7 +114,8 @@ def test_a_clip_counts_by_its_part_and_a_folder_by_names_and_bytes(tmp_path: Pat
         for content, name in zip((b"x", b"y"), names, strict=True):
             (folder / f"{name}.jpg").write_bytes(content)
         folders.append(key("w", Request("Q", video=VideoClip(folder, fps=3)), PARAMS))
-    assert len(set(folders)) == 3
+    folders.append(key("w", Request("Q", video=VideoClip(folder, fps=4)), PARAMS))
+    assert len(set(folders)) == 4
 
 
 def test_what_a_question_shows_has_a_hash_of_its_own(tmp_path: Path) -> None:

@@ -61,6 +61,13 @@ def test_an_infinity_behind_an_overflowing_choice_is_noticed() -> None:
     assert (choice.token_ids.item(), choice.finite) == (0, False)
 
 
+def test_a_forbidden_token_that_noise_picks_where_all_is_0_is_noticed() -> None:
+    """exp(-800) is 0 like that of a forbidden token."""
+    uniforms = torch.full((1, 2), 0.5, dtype=torch.float64)
+    (choice,) = choose_tokens([torch.tensor([[0.0, -800.0]])], [(0,)], temperature=1.0, uniforms=uniforms)
+    assert (choice.token_ids.item(), choice.finite) == (0, False)
+
+
 def test_a_vocabulary_forbidden_whole_is_noticed() -> None:
     assert not choose_tokens(random_logits([1], 2), [(0, 1)])[0].finite
 
