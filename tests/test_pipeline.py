@@ -20,7 +20,8 @@ import lladav_eval
 from lladav_eval import Generation, LladaV, Request, SamplingParams, preparing
 from lladav_eval.errors import EnvironmentError_, SettingError
 from lladav_eval.model.bound import BoundPrompts
-from lladav_eval.records import Query
+from lladav_eval.model.lladav import LladavModel
+from lladav_eval.records import Prompt, Query
 
 PARAMS = SamplingParams(gen_length=8, block_length=4, steps=4)
 
@@ -171,14 +172,20 @@ def test_a_batchs_time_is_shared_and_told_apart_by_first_and_later_steps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, causal: bool
 ) -> None:
     model = lladav_eval.load(write_checkpoint(tmp_path, lladav_eval_causal=causal))
-    clock, calls, real = [0.0], count(), BoundPrompts.__call__
+    clock, calls, real, encode = [0.0], count(), BoundPrompts.__call__, LladavModel.encode_visuals
 
     def slow(self: BoundPrompts, queries: Sequence[Query]) -> list[torch.Tensor]:
         clock[0] += 1.0 if next(calls) else 5.0
         return real(self, queries)
 
+    def encoded(self: LladavModel, prompts: Sequence[Prompt]) -> list[list[torch.Tensor]]:
+        clock[0] += 3.0
+        return encode(self, prompts)
+
     monkeypatch.setattr(BoundPrompts, "__call__", slow)
+    monkeypatch.setattr(LladavModel, "encode_visuals", encoded)
     for module in ("continuous", "pipeline"):
+        monkeypatch.setattr(f"lladav_eval.{module}.peak_memory", lambda device: 77)
         monkeypatch.setattr(f"lladav_eval.{module}.time", SimpleNamespace(perf_counter=lambda: clock[0]))
     params = SamplingParams(8, 4, 4)
     answers = model.generate([Request("List each digit"), Request("digit")], params, batch_size=2)
@@ -186,8 +193,9 @@ def test_a_batchs_time_is_shared_and_told_apart_by_first_and_later_steps(
     for answer in answers:
         assert answer.forward_passes == steps
         assert (answer.output_tokens, answer.stop_reason) == (8, "length")
-        assert (answer.prefill_seconds, answer.decode_seconds) == (2.5, (steps - 1) / 2)
-        assert answer.seconds == 2.5 + (steps - 1) / 2
+        assert (answer.prefill_seconds, answer.decode_seconds) == ((3 + 5) / 2, (steps - 1) / 2)
+        assert answer.seconds == (3 + 5 + steps - 1) / 2
+        assert answer.peak_memory == 77
         assert answer.media_seconds is not None
         assert answer.flops
 

@@ -131,8 +131,8 @@ def _encoding_bytes(config: ModelConfig, prompts: Sequence[PromptSize], dtype: t
     features = tiles * patches * config.hidden_size * element
     largest = max(prompt.tiles for prompt in prompts) * patches * config.hidden_size * element
     tokens = sum(prompt.visual for prompt in prompts) * config.hidden_size * element
-    # The tower's last batch; joining all batches; arranging the last medium; joining each prompt's media.
-    return max(pixels + features + tower, pixels + 2 * features, pixels + features + tokens + 2 * largest, 2 * tokens)
+    # The tower's last batch; joining all batches; arranging the last medium.
+    return max(pixels + features + tower, pixels + 2 * features, pixels + features + tokens + 2 * largest)
 
 
 def _store_bytes(config: ModelConfig, lengths: Sequence[int], params: SamplingParams) -> int:

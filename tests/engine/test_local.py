@@ -107,18 +107,18 @@ def test_answers_that_are_missing_are_an_error() -> None:
         run(Short())
 
 
-def with_picture(number: int) -> Item:
+def with_picture(number: int, task: str = "a") -> Item:
     """8 x 8 pixels: 256 bytes."""
-    request = Request(f"a {number}", (Image.new("RGB", (8, 8)),))
-    return Item("a", number, "key", "", Question("a", number, request, PARAMS))
+    request = Request(f"{task} {number}", (Image.new("RGB", (8, 8)),))
+    return Item(task, number, "key", "", Question(task, number, request, PARAMS))
 
 
 def test_batches_of_large_media_are_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "MOST_BYTES", 512)
     model = Upper()
     with LocalEngine(lambda: model, 8) as engine:
-        list(engine.answer(with_picture(number) for number in range(5)))
-    assert model.batches == [[0, 1], [2, 3], [4]]
+        list(engine.answer(with_picture(number, "aaabbb"[number]) for number in range(6)))
+    assert model.batches == [[0, 1], [2], [3, 4], [5]]
 
 
 def test_media_of_a_stream_are_the_models_alone() -> None:

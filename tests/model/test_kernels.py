@@ -155,9 +155,12 @@ class TestReproducibleAttention:
         with torch.no_grad():
             torch.testing.assert_close(reproducible_attention(q, k, v), by_torch(q, k, v), **CLOSE)
 
-    def test_grouped_heads_and_half_precision_go_the_usual_way(self) -> None:
+    def test_grouped_heads_long_sequences_and_half_precision_go_the_usual_way(self) -> None:
         q, k, v = heads(4, 5, 0), heads(2, 9, 1), heads(2, 9, 2)
         assert torch.equal(reproducible_attention(q, k, v), attention(q, k, v))
+        q, k, v = heads(4, 70, 0), heads(4, 512, 1), heads(4, 512, 2)
+        with torch.no_grad():
+            assert torch.equal(reproducible_attention(q, k, v), attention(q, k, v))
         q, k, v = (heads(4, 9, seed).bfloat16() for seed in range(3))
         assert torch.equal(reproducible_attention(q, k, v), attention(q, k, v))
 

@@ -160,24 +160,25 @@ def test_what_attends_is_counted_where_the_rest_goes_by_small_portions(
     assert 0.9 <= estimate / measured <= 1.25
 
 
+ENCODED = {
+    "frames whose tokens are few beside the features they are pooled from": [
+        Request("?", video=(picture(32, 32),) * 40, num_frames=40)
+    ]
+    * 3,
+    "the tower, where no prompt has many tiles": [Request("?", (picture(32, 32),) * 2)] * 8,
+    "one picture's features while they are arranged": [Request("?", (picture(400, 300),))],
+}
+
+
 @pytest.mark.parametrize("at_once", [lladav.TOWER_ELEMENTS, 8 * 64 * 48])
-def test_encoding_many_tiles_is_counted(checkpoint: Path, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
-    """Frames whose tokens are few beside the features they are pooled from, all at once or eight at a time."""
+@pytest.mark.parametrize("what", ENCODED)
+def test_encoding_is_counted(checkpoint: Path, monkeypatch: pytest.MonkeyPatch, what: str, at_once: int) -> None:
+    """All tiles at once, or eight at a time."""
     monkeypatch.setattr(lladav, "TOWER_ELEMENTS", at_once)
     model = lladav_eval.load(checkpoint, device="cpu", dtype="float32")
-    requests = [Request("?", video=(picture(32, 32),) * 40, num_frames=40)] * 3
-    prepared = prepare(model, requests)
-    prompts = [item.prompt for item in prepared if item.prompt is not None]
+    prompts = [item.prompt for item in prepare(model, ENCODED[what]) if item.prompt is not None]
     measured = peak(lambda: BoundPrompts.bind(model.model, prompts))
-    assert 0.9 <= _encoding_bytes(model.config, sizes(model, requests), torch.float32) / measured <= 1.3
-
-
-def test_the_tower_is_counted_where_no_prompt_has_many_tiles(checkpoint: Path) -> None:
-    model = lladav_eval.load(checkpoint, device="cpu", dtype="float32")
-    requests = [Request("?", (picture(32, 32),) * 2)] * 8
-    prompts = [item.prompt for item in prepare(model, requests) if item.prompt is not None]
-    measured = peak(lambda: BoundPrompts.bind(model.model, prompts))
-    assert 0.9 <= _encoding_bytes(model.config, sizes(model, requests), torch.float32) / measured <= 1.25
+    assert 0.9 <= _encoding_bytes(model.config, sizes(model, ENCODED[what]), torch.float32) / measured <= 1.3
 
 
 @pytest.mark.parametrize("name", ["long", "guided", "noisy"])

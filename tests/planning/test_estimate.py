@@ -108,7 +108,8 @@ def test_what_does_not_fit_is_said() -> None:
     assert found.batch_size > 0
     wide = estimate(WORK, CONFIG, OFFICIAL_VOCABULARY, TABLE["rtx3090"], torch.float32)
     assert (wide.batch_size, wide.batch_limit, wide.seconds, wide.bound) == (0, 0, None, None)
-    assert wide.memory_bytes > TABLE["rtx3090"].memory * GIB
+    one = batch_bytes(CONFIG, OFFICIAL_VOCABULARY, WORK.prompts[:1], WORK.params, torch.float32)
+    assert wide.memory_bytes == wide.weights_bytes + one > TABLE["rtx3090"].memory * GIB
 
 
 def test_faster_hardware_is_faster_and_caches_help() -> None:
@@ -144,7 +145,8 @@ def test_first_layers_are_kept_in_float32_and_where_the_hardware_can() -> None:
 
 
 def test_a_threshold_is_called_an_upper_bound() -> None:
-    assert planned(work=replace(WORK, params=SamplingParams(16, 16, 16, threshold=0.9))).upper_bound
+    for mode in ({"threshold": 0.9}, {"early_commit": "prophet"}):
+        assert planned(work=replace(WORK, params=replace(WORK.params, **mode))).upper_bound
     assert not planned().upper_bound
 
 

@@ -59,6 +59,13 @@ def test_a_folder_is_read_in_the_order_of_its_numbers(tmp_path: Path) -> None:
     (folder / "notes.txt").write_text("no frame")
     assert shades(read_video(folder, 12)) == list(range(12))
     assert shades(read_video(folder, 3)) == [0, 5, 11]
+    assert shades(read_video(write_frames(tmp_path / "digits", ["²1.png", "²2.png"]), 2)) == [0, 1]
+
+
+def test_frames_of_a_folder_have_three_channels_whatever_their_mode(tmp_path: Path) -> None:
+    for number, mode in enumerate(("L", "RGBA", "P", "RGB")):
+        Image.new(mode, (8, 6)).save(tmp_path / f"{number}.png")
+    assert {frame.shape for frame in read_video(tmp_path, 4)} == {(6, 8, 3)}
 
 
 def test_a_clip_of_a_folder_counts_frames_from_one(tmp_path: Path) -> None:

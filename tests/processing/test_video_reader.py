@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ import pytest
 from processing.test_video import write_video
 
 from lladav_eval.errors import MediaError
-from lladav_eval.processing.decoding import decode
+from lladav_eval.processing.decoding import LENGTH, decode, serve
 from lladav_eval.processing.video_reader import VideoReader, VideoReaders
 from lladav_eval.records import VideoClip
 
@@ -45,6 +46,14 @@ def test_frames_are_those_decoded_here(tmp_path: Path, reader: VideoReader) -> N
         assert (apart.indices, apart.fps) == (here.indices, here.fps)
         assert all(np.array_equal(one, other) for one, other in zip(apart.frames, here.frames, strict=True))
         assert len({id(frame) for frame in apart.frames}) == len(set(apart.indices)), "repeats are the same array"
+
+
+def test_repeated_frames_travel_once(tmp_path: Path) -> None:
+    clip, replies = {"path": str(write_video(tmp_path / "a.mp4", 5))}, io.BytesIO()
+    serve(io.BytesIO(json.dumps({"clip": clip, "count": 30, "reader": "av"}).encode()), replies)
+    content = replies.getvalue()
+    reply = json.loads(content[LENGTH.size : LENGTH.size + LENGTH.unpack(content[: LENGTH.size])[0]])
+    assert (len(reply["shapes"]), len(reply["order"])) == (5, 30)
 
 
 def test_a_crash_fails_the_video_and_the_next_one_is_read(

@@ -75,14 +75,17 @@ def test_every_way_to_cut_the_file_loses_at_most_the_last_line(tmp_path: Path) -
         assert (path.parent / "journal.rejected.jsonl").exists() == torn
 
 
-def test_rejected_lines_are_kept_with_number_and_reason(tmp_path: Path) -> None:
-    path = tmp_path / "journal.jsonl"
+def test_rejected_lines_are_kept_with_number_and_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, synced = tmp_path / "journal.jsonl", []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.fstat(handle).st_size))
     path.write_bytes(encode(record(0)) + b"\xffnonsense\n" + encode(record(1)))
     with Journal(path) as journal:
         assert [(line.number, line.reason) for line in journal.rejected] == [(2, "the line is cut off")]
         assert journal.holds("task", 1, "k")
         assert [found.doc_id for found in journal.read("task", [0, 1])] == [0, 1]
-    aside = json.loads((tmp_path / "journal.rejected.jsonl").read_text())
+    rejected = tmp_path / "journal.rejected.jsonl"
+    assert synced == [rejected.stat().st_size, path.stat().st_size]
+    aside = json.loads(rejected.read_text())
     assert aside == {"number": 2, "reason": "the line is cut off", "raw": "\\xffnonsense\n"}
     with Journal(path) as journal:
         assert journal.rejected == []
