@@ -176,7 +176,7 @@ class LladaV:
                     refused.append((index, Generation.failure(item.error or "no prompt could be made")))
                     continue
                 media_seconds[index] = item.media_seconds
-                size = PromptSize.of(item.prompt, self.config)
+                size = PromptSize.of(item.prompt, self.config, len(item.tokens.suffix_ids))
                 yield Job(index, item.prompt, item.tokens, sample_seed(params.seed, item.prompt), size)
 
         ready = jobs()

@@ -189,6 +189,20 @@ def test_the_devices_free_memory_bounds_the_batch(
     assert max(sizes) == 3
 
 
+def test_memory_is_asked_about_whole_sequences_but_the_answer(model: LladaV, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def holds(sizes: Sequence[PromptSize]) -> bool:
+        asked.extend(size.positions for size in sizes)
+        return True
+
+    monkeypatch.setattr(LladaV, "_holds", lambda self, params: holds)
+    suffix = " right right"
+    (answer, _) = model.generate([Request("digit")] * 2, SamplingParams(2, 2, 1, suffix=suffix), batch_size=None)
+    assert answer.prompt_tokens is not None
+    assert set(asked) == {answer.prompt_tokens + len(model.tokenizer.encode(suffix))}
+
+
 def test_without_a_batch_size_memory_or_a_number_bounds_the_batch(
     model: LladaV, monkeypatch: pytest.MonkeyPatch, sizes: list[int]
 ) -> None:

@@ -46,8 +46,8 @@ class PromptSize:
     """Tiles or frames that go through the tower."""
 
     @classmethod
-    def of(cls, prompt: Prompt, config: ModelConfig) -> PromptSize:
-        """A prompt's size."""
+    def of(cls, prompt: Prompt, config: ModelConfig, suffix: int = 0) -> PromptSize:
+        """The size of a prompt and of a suffix of so many tokens."""
         tiles = sum(len(medium) for medium in prompt.pixels)
         if prompt.layout == "video":
             visual = sum(video(config, len(medium))[1] for medium in prompt.pixels)
@@ -55,7 +55,7 @@ class PromptSize:
             visual = sum(tiled_image(config, size)[1] for size in prompt.image_sizes)
         else:
             visual = len(prompt.pixels) * padded_image(config)[1] if prompt.pixels else 0
-        return cls(len(prompt.token_ids) - len(prompt.pixels) + visual, visual, tiles)
+        return cls(len(prompt.token_ids) - len(prompt.pixels) + visual + suffix, visual, tiles)
 
 
 def weight_bytes(config: ModelConfig, vocabulary: int, dtype: torch.dtype) -> int:
