@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import torch
 
 from lladav_eval.batching import OUT_OF_MEMORY, is_out_of_memory, peak_memory, release_memory, watch_memory
-from lladav_eval.errors import SampleError, past_time
+from lladav_eval.errors import past_time
 from lladav_eval.model.bound import BoundPrompts
 from lladav_eval.model.lladav import LladavModel
 from lladav_eval.model.memory import PromptSize
@@ -103,31 +103,24 @@ class Batch:
                 yield done
 
     def _admit(self) -> list[Done]:
-        """Let in what there is room for, all media encoded together; gives the samples that can't be answered."""
+        """Let in what there is room for, all media encoded together; gives the samples that are too large."""
         joining: list[Job] = []
         while self._waiting and self._has_room(joining, self._waiting[0]):
             joining.append(self._waiting.popleft())
-        refused = []
-        for job in list(joining):
-            try:
-                self._bound.check(job.prompt)
-            except SampleError as error:
-                joining.remove(job)
-                refused.append(Done(job.index, Cost(time.perf_counter()), None, str(error)))
         if not joining:
-            return refused
+            return []
         watch_memory(self._model.device)
         try:
-            return refused + self._bind(joining)
+            return self._bind(joining)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
         release_memory(self._model.device)  # after the handler: a traceback keeps the tensors of its frames alive
         if len(joining) == 1 and not self._running:
-            return [*refused, Done(joining[0].index, Cost(time.perf_counter()), None, OUT_OF_MEMORY)]
+            return [Done(joining[0].index, Cost(time.perf_counter()), None, OUT_OF_MEMORY)]
         self.width = len(self._running) + len(joining) // 2
         self._waiting.extendleft(reversed(joining))
-        return refused
+        return []
 
     def _has_room(self, joining: Sequence[Job], another: Job | None = None) -> bool:
         """Whether beside those running and ``joining`` there is room for ``another``, or one not seen yet.

@@ -15,7 +15,7 @@ from lladav_eval.model.cache import Part, SequenceStore, mix_stored, run_holding
 from lladav_eval.model.first_layer import FirstLayer
 from lladav_eval.model.flops import kept_flops, query_flops, reusing_flops, tile_flops
 from lladav_eval.model.language import Layer, Mix, PackedLayout
-from lladav_eval.model.lladav import TEXT_ONLY, LladavModel
+from lladav_eval.model.lladav import LladavModel
 from lladav_eval.records import IMAGE_PLACEHOLDER_ID, Prompt, Query, Reuse
 
 
@@ -70,12 +70,6 @@ class BoundPrompts:
             for prompt, tokens in zip(prompts, model.encode_visuals(prompts), strict=True)
         ]
         return [self._put(*bound) for bound in added]
-
-    def check(self, prompt: Prompt) -> None:
-        """Raises SampleError if the prompt can't be bound, whatever memory there is."""
-        if prompt.pixels and self.model.config.text_only:
-            raise SampleError(TEXT_ONLY)
-        check_placeholders(prompt.token_ids, len(prompt.pixels))
 
     def _put(self, token_ids: Tensor, visuals: Tensor, flops: float) -> int:
         if not self.free:

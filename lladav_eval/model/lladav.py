@@ -8,7 +8,6 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from lladav_eval.errors import SampleError
 from lladav_eval.model.config import ModelConfig
 from lladav_eval.model.connector import build_projector, visual_tokens
 from lladav_eval.model.kernels import Linear
@@ -18,8 +17,6 @@ from lladav_eval.records import Prompt
 
 TOWER_ELEMENTS = 16 * 729 * 1152
 """Of the hidden states that go through the tower together: 16 tiles at the official sizes, more of smaller ones."""
-
-TEXT_ONLY = "the checkpoint is a text-only LLaDA: it can't see images or videos"
 
 
 class Backbone(nn.Module):
@@ -59,8 +56,6 @@ class LladavModel(nn.Module):
         pixels = [medium for prompt in prompts for medium in prompt.pixels]
         if not pixels:
             return [[] for _ in prompts]
-        if self.config.text_only:
-            raise SampleError(TEXT_ONLY)
         tiles = torch.cat(pixels)
         features = torch.cat([self._project(batch) for batch in tiles.split(tiles_at_once(self.config))])
         parts = iter(features.split_with_sizes([len(medium) for medium in pixels]))

@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 from crew_models import PARAMS, items
+from PIL import Image
 
 from lladav_eval.engine.ahead import Ahead
 from lladav_eval.engine.base import Item
 from lladav_eval.engine.crew import Answered, CrewEngine, Lost
 from lladav_eval.engine.worker import Facts
-from lladav_eval.records import Generation, Question, Request
+from lladav_eval.records import Generation, Question, Request, VideoClip
 
 
 class Dealt:
@@ -158,11 +160,22 @@ def test_a_sample_over_which_workers_hang_fails_alone(monkeypatch: pytest.Monkey
     assert len(crew.ended) == 3
 
 
-def test_a_video_may_be_decoded_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("video", "longer"),
+    [
+        ("clip.mp4", 900),
+        (Path("clip.mp4"), 900),
+        (VideoClip("clip.mp4"), 900),
+        ((Image.new("RGB", (8, 8)),), 0),
+    ],
+)
+def test_a_video_file_may_be_decoded_for_longer(
+    monkeypatch: pytest.MonkeyPatch, video: str | Path | VideoClip | tuple[Image.Image, ...], longer: int
+) -> None:
     crew = Hanging(0, 1, monkeypatch)
-    question = Question("a", 0, Request("?", video="clip.mp4"), PARAMS)
+    question = Question("a", 0, Request("?", video=video), PARAMS)
     deal(crew, iter([Item("a", 0, "key", "?", question)]), 4, time_limit=10)
-    assert crew.ended == [pytest.approx(60 + 900 + 10, abs=2)]
+    assert crew.ended == [pytest.approx(60 + longer + 10, abs=2)]
 
 
 def test_without_a_time_limit_silent_workers_are_named_ever_less_often(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -189,7 +189,7 @@ def test_rows_that_are_not_here_are_assumed_and_it_is_said(monkeypatch: pytest.M
     assert found.rows == 10
     assert found.note is not None
     assert "900 rows" in found.note
-    assert "not been fetched" in found.note
+    assert found.note.endswith(f"has not been fetched to {tmp_path}")
     (prompt,) = found.prompts
     assert prompt.tiles > 1
     kind = typical("lladav_mmmu", "mmmu")
