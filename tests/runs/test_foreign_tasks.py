@@ -142,6 +142,16 @@ def test_failed_samples_count_in_their_own_part_where_all_of_the_other_are_answe
     assert [(row.n, row.wins) for row in rows] == [(3, 0), (7, 5), (10, 5)]
 
 
+def test_failed_samples_of_which_nobody_knows_the_part_end_the_run(tmp_path: Path, tasks: Path) -> None:
+    write_in_part(tasks)
+    path = tasks / "toy_functions.py"
+    path.write_text(
+        path.read_text().replace("    right = ", "    if not results[0]:\n        raise KeyError\n    right = ")
+    )
+    with pytest.raises(TaskError, match="can't count its failed samples: process_results of an empty answer failed"):
+        execute(SPEC, lambda: toy.ToyModel(fail=frozenset({4})), RunDirectory(tmp_path / "run"))
+
+
 @pytest.mark.parametrize("aggregation", ["toy_functions.mean_or_file", "builtins.max"])
 def test_an_aggregation_that_can_do_without_args_runs(tmp_path: Path, tasks: Path, aggregation: str) -> None:
     with (tasks / "toy_functions.py").open("a") as functions:
