@@ -12,8 +12,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from lladav_eval.scoring.extract import boxed, clean, concluded_answer, is_denied, stated_answer
-from lladav_eval.scoring.spoken import spoken
+from lladav_eval.scoring.extract import UNABLE, boxed, clean, concluded_answer, is_denied, stated_answer
+from lladav_eval.scoring.spoken import reconsidered, spoken
+from lladav_eval.scoring.wording import (
+    CJK,
+    alone,
+    bare_letters,
+    chosen_at_end,
+    is_called_wrong,
+    is_reference,
+    joined_before,
+    occurs,
+)
 
 _LABEL_SHAPED = re.compile(r"\W*([A-Za-z])\W*")
 _DENIED_BEHIND = re.compile(
@@ -31,7 +41,7 @@ _LATEX = re.compile(r"\\(?:text|math|bf|rm)[a-z]*|\\f?box(?:ed)?|\\[()\[\]]|[${}
 _LABELS = re.compile(r"(?:^|\s)([(\[]?)([A-Za-z])([.):\]]|\s-)(?=\s+(?!(?:and|or|is|are|was|were|because|since|as)\b))")
 """Labels that something is listed behind: not those in "(A) because (B) and (C) are wrong"."""
 _ARTICLE = re.compile(r"^(?:an?|the)\s+", re.IGNORECASE)
-_REASON = re.compile(r"[\"']*(?:[.;!][\"']*\s|,?\s+(?:because|since)\b)")
+_REASON = re.compile(r"[\"']*(?:[.;!][\"']*\s|,?\s+(?:because|since)\b|,\s+as\b)")
 _COMMENT = re.compile(r"[\"']*[,.;!][\"']*\s")
 _BARE = frozenset(("yes", "no", "true", "false"))
 """Contents that a comma sets apart from what follows; behind others it may go on with a list: "cats, dogs"."""
@@ -57,22 +67,12 @@ def extract_choice(text: str, options: Mapping[str, str] | Sequence[str]) -> str
         if isinstance(options, Mapping)
         else {}
     )
-    text = spoken(text)
-    stated, whole = stated_answer(text), clean(text)
-    statements = boxed(text) if stated is None else [stated]
-    if statements:
-        found = set[str]().union(*(readings.of_statement(clean(each), contents) for each in statements))
-        found = found or readings.at_start(_plain(whole), contents) or readings.of_last_line(text, contents)
-    else:
-        found = (
-            readings.of_first_line(text, contents)
-            or readings.at_start_of_text(whole, contents)
-            or readings.of_last_line(text, contents)
-            or readings.anywhere(_plain(whole))
-            or readings.begins_with_content(whole, contents)
-            or readings.with_content(concluded_answer(text) or "", contents)
-        )
-    return found.pop() if len(found) == 1 else None
+    return reconsidered(
+        spoken(text),
+        lambda said: readings.of_text(said, contents),
+        lambda turn: readings.of_text(turn, contents, turn=True),
+        lambda turn: readings.mentioned(turn, contents),
+    )
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,31 @@ class _Readings:
     second: re.Pattern[str]
     """Behind a label, another one, at once or as in ``(B) seven and (C)``."""
 
+    def of_text(self, text: str, contents: Mapping[str, str], turn: bool = False) -> str | None:
+        """The letter that a text states, begins with, ends in or calls the option; the last not behind a turn."""
+        stated, whole = stated_answer(text), clean(text)
+        statements = boxed(text) if stated is None else [stated]
+        if statements:
+            found = set[str]().union(*(self.of_statement(clean(each), contents) for each in statements))
+            found = found or self.at_start(_plain(whole), contents) or self.of_last_line(text, contents)
+        else:
+            found = (
+                self.of_first_line(text, contents)
+                or self.of_last_line(text, contents)
+                or self.at_start_of_text(whole, contents)
+                or chosen_at_end(_plain(whole), self.letters)
+                or (set() if turn else self.anywhere(_plain(whole)))
+                or self.begins_with_content(whole, contents)
+                or self.with_content(concluded_answer(text) or "", contents)
+            )
+        return found.pop() if len(found) == 1 else None
+
+    def mentioned(self, text: str, contents: Mapping[str, str]) -> set[str]:
+        """The letters that a text speaks of without denying them."""
+        lowered = text.casefold()
+        named = {each for each, content in contents.items() if occurs(content, lowered)}
+        return named | self._affirmed(self.bracketed, text) | self._affirmed(bare_letters(self.letters), text)
+
     def of_statement(self, text: str, contents: Mapping[str, str]) -> set[str]:
         """Letters in what stands behind an answer cue: at its start, else in brackets."""
         plain = _plain(text)
@@ -104,30 +129,41 @@ class _Readings:
             # Denied: then the text before is no answer either.
             or (set(self.letters) if self.bracketed.search(plain) else set())
             or self.begins_with_content(text, contents)
+            or self.with_content(concluded_answer(text) or "", contents)
         )
 
     def of_first_line(self, text: str, contents: Mapping[str, str]) -> set[str]:
-        """The letter of the first line, if that is a label, alone or with what it stands for, or that alone."""
+        """The letter of the first line, if that is a label, alone or with what it stands for, or that alone.
+
+        With those of other lines that are as short.
+        """
         if self._lists_options(_plain(text)):
             return set()
-        line = _plain(text.strip().split("\n", 1)[0])
-        return self._whole_label(line, contents) or self.with_content(line, contents)
+        line, *others = text.strip().split("\n")
+        found = self._whole_label(_plain(line), contents) or self.with_content(_plain(line), contents)
+        return found.union(*(self._whole_label(_plain(other), contents) for other in others)) if found else found
 
     def of_last_line(self, text: str, contents: Mapping[str, str]) -> set[str]:
-        """The letter of a last line like ``**B**`` or ``B. seven``, unless lines before it begin with labels, too."""
+        """The letter of a last line like ``**B**`` or ``B. seven``.
+
+        None if lines before it begin with labels, too, unless these are the list of all options.
+        """
         lines = [_plain(line) for line in text.split("\n") if line.strip()]
         before = lines[:-1]
-        if not before or any(map(self.leading.match, before)) or is_denied(before[-1], len(before[-1])):
+        labels = "".join(_letter(label) for label in map(self.leading.match, before) if label)
+        if not before or labels not in ("", self.letters) or is_denied(before[-1], len(before[-1])):
             return set()
         return self._whole_label(lines[-1], contents)
 
     def _whole_label(self, line: str, contents: Mapping[str, str]) -> set[str]:
         """The letter of a line that is a label, alone or with what it stands for."""
-        if _LABEL_SHAPED.fullmatch(line):
-            return self.at_start(line, contents)
+        letter, line = alone(line)
+        if letter:
+            return {letter} & set(self.letters)
         match = self.leading.match(line)
         if match is None and line[:1] in self.letters and line[1:2] == " ":
-            return {line[0]} if contents.get(line[0]) == clean(line[1:]).casefold() else set()
+            content, rest = contents.get(line[0]), clean(line[1:]).casefold()
+            return {line[0]} if content and rest in (content, f"({content})") else set()
         named = match and contents.get(_letter(match)) and _rest(line, match) == contents[_letter(match)]
         return {_letter(match)} if match and named else set()
 
@@ -148,7 +184,7 @@ class _Readings:
         content, rest = contents.get(letter, ""), _rest(text, match)
         named = content != "" and rest.startswith(content) and not rest[len(content) :][:1].isalnum()
         found, end = ({letter}, match.end()) if named else self._run(text, match)
-        if not found:
+        if not found or (not named and is_called_wrong(text, end)):
             return set()
         if self._lists_options(text):
             return set(self.letters)
@@ -188,11 +224,13 @@ class _Readings:
         found: set[str] = set()
         done = 0
         for match in pattern.finditer(text):
-            if match.start() < done:
+            place = match.start()
+            if place < done:
                 continue
-            denied = is_denied(text, match.start()) or (statement and _NEGATION.search(text, done, match.start()))
+            aside = _NEGATION.search(text, done, place) if statement else is_reference(text, place)
             letters, done = self._run(text, match)
-            found |= set() if denied else letters
+            if not aside and not is_denied(text, place) and not is_called_wrong(text, done):
+                found |= letters | joined_before(text, place, self.letters)
         return found
 
     def begins_with_content(self, text: str, contents: Mapping[str, str]) -> set[str]:
@@ -206,9 +244,9 @@ class _Readings:
             for letter, content in contents.items()
             if content[-1:].isalpha() and lowered.startswith(content) and not _LABEL_SHAPED.fullmatch(content)
             if (_REASON if content not in _BARE else _COMMENT).match(lowered, len(content))
+            if content not in _BARE or not UNABLE.match(lowered, len(content))
         }
-        others = [content for letter, content in contents.items() if letter not in found and content]
-        named = any(re.search(rf"(?<!\w){re.escape(content)}(?!\w)", lowered) for content in others)
+        named = any(occurs(content, lowered) for letter, content in contents.items() if letter not in found)
         return found if len(found) == 1 and not named else set()
 
     def with_content(self, text: str, contents: Mapping[str, str]) -> set[str]:
@@ -229,10 +267,10 @@ def _readings(letters: str) -> _Readings:
     listing = re.escape(letters.replace("I", "")) or "(?!)"
     articles = "".join(letter for letter in letters if letter in "AI")
     plain = re.escape("".join(letter for letter in letters if letter not in "AI"))
-    alternatives = [rf"([{plain}])\b(?!['-])"] if plain else []
+    alternatives = [rf"([{plain}])(?:\b|(?=[{CJK}]))(?!['-])"] if plain else []
     if articles:
         because = r"\s+(?:because|since|as|for|due|and|or|is|which)\b"
-        alternatives.append(rf"([{articles}])(?=[!;.):]|\s*$|,(?!\s*as an?\b)|\s*\([^()]*\)\W*$|{because})")
+        alternatives.append(rf"([{articles}])(?=[!;.):{CJK}]|\s*$|,(?!\s*as an?\b)|\s*\([^()]*\)\W*$|{because})")
     return _Readings(
         letters,
         leading=re.compile(
@@ -246,11 +284,13 @@ def _readings(letters: str) -> _Readings:
         named=re.compile(
             rf"\b(?:[Oo]ption|[Cc]hoice|[Ll]etter)s?(?:\s+is)?[:\s]\s*[\"'*(]*([{among}])\b[)\"'*]*"
             rf"|(?<![\w.'(-])([{among}])(?=\s+is\s+(?:(?:the\s+)?(?:correct|right)|the\s+(?:best\s+)?(?:answer|option|choice))\b)"
+            rf"|(?<![A-Za-z0-9.'(-])([{among}])(?:\u9009\u9879)?\u662f?(?:\u6b63\u786e|\u5bf9\u7684?(?!\w))"
         ),
         further=re.compile(
-            r"[\"'*)\].:]*\s*\(?(?:[,;/&+]\s*(?:(?:and|or)\s+)?|(?:and|or|as\s+well\s+as)\s+)"
-            r"(?:(?:also|even|else|maybe|perhaps|possibly|probably|both|the|[Oo]ption|[Cc]hoice)\s+)*"
-            rf"(?:[(\[]\s*([{among}{among.lower()}])\s*[)\]]|([{among}])(?=\s*[.):\],;/&]|\s*$|\s+(?:and|or|because|since|are)\b))"
+            r"[\"'*)\].:]*\s*\(?(?:[,;/&+]\s*(?:(?:and|or)\s+)?|(?:and|or|as\s+well\s+as)\s+"
+            r"|[\u548c\u6216\u4e0e\u53ca\u3068\u304b])"
+            r"(?:(?:also|even|else|maybe|perhaps|possibly|probably|both|the|it's|it\s+is|[Oo]ption|[Cc]hoice)\s+)*"
+            rf"(?:[(\[]\s*([{among}{among.lower()}])\s*[)\]]|([{among}])(?=\s*[.):\],;/&{CJK}]|\s*$|\s+(?:and|or|because|since|are)\b))"
         ),
         second=re.compile(
             r"(?:(?:(?!\b(?:because|since|as|for|which|while|but|not|than|so|if|is|are|was|were|has|have)\b|\.\s)"

@@ -15,17 +15,36 @@ _FOLDED = {
     **{code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)},  # full-width letters, digits and punctuation
     **dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe63"), "-"),
     **dict.fromkeys(map(ord, "\u2018\u2019\u201a\u201b\u2032"), "'"),
-    **dict.fromkeys(map(ord, "\u201c\u201d\u201e\u201f\u2033"), '"'),
+    **dict.fromkeys(map(ord, "\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb\u300c\u300d"), '"'),
     **{ord(sign): plain for sign, plain in zip("\u3002\u3001\u3010\u3011", ".,[]", strict=True)},
     **dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff"), None),  # nothing to be seen
 }
 _ANSWER_CUE = re.compile(
-    r"(?:(?<![^\W_])(?:answer|(?:correct|right|best)\s+(?:option|choice))[*_`\"']*\s*"
-    # "The answer is correct because ..." states nothing.
-    r"(?:is\b(?!\s+(?:(?:correct|approximate)\b|(?:clear|obvious|evident|based)\s+(?:because|since|as|from|that|on|in)\b))"
-    r"|(?:would|should|must|will)\s+be\b|'s\b|:|=)|\u7b54\u6848(?:\u662f|\u4e3a|:))\s*:?(?:[\s*_`]|\\[\[(]|\$\$)*",
-    re.IGNORECASE,
+    # First the letters that it can begin with, which is all that is tried at most places.
+    r"""(?=[abcilor\[\u043e\u6b63\u7b54\u9009\ub2f5\uc815])
+    (?:(?<![^\W_])(?:answer|ans|(?:correct|right|best)\s+(?:option|choice)|(?:option|choice|letter)(?=["']\s*:))
+        [*_`"']*\s*(?:to\s+(?:this|the)\s+(?:question|problem)\s+(?=is\b))?
+        # "The answer is correct because ..." states nothing.
+        (?:(?:is\b(?!\s+(?:(?:correct|approximate)\b
+                |(?:clear|obvious|evident|based)\s+(?:because|since|as|from|that|on|in)\b))
+            |(?:would|should|must|will|(?:appears|seems)\s+to)\s+be\b|'s\b)
+            (?:\s+(?:probably|(?:most\s+)?likely|definitely|certainly|clearly|therefore|thus|simply|indeed)(?=\s+\S))?
+            |:|=+>?|-+>|\u2192|-(?=\s))
+    |(?<!\w)ans\.(?=\s)
+    |\bI(?:'d|'ll|\s+would|\s+will)?\s+(?:choose|pick|select|go\s+(?:with|for))\b(?!\s+to\b)
+    |\b(?:antwort|r[e\u00e9]ponse|respuesta|resposta|risposta|\u043e\u0442\u0432\u0435\u0442)\s*:
+    |\b(?:antwort\s+ist\b(?!\s+nicht)|r[e\u00e9]ponse(?:\s+correcte)?\s+est\b(?!\s+pas)
+        |respuesta(?:\s+correcta)?\s+es\b(?!\s+no\b))
+    # The same in Chinese ("the answer", "the right option", "choose B"), Japanese and Korean.
+    |(?:\u7b54\u6848|\u6b63\u786e\u9009\u9879)(?:\u5e94\u8be5)?(?:\u662f|\u4e3a|:)|\[\u7b54\u6848\]
+    |(?:\u6b63\u89e3|\u7b54\u3048)(?:\u306f|:)|(?:\uc815\ub2f5|\ub2f5)(?:\uc740|:)
+    |(?<![\u4e0d\u522b\u52ff\u672a])(?<!\u4e0d[\u5e94\u80fd\u8be5\u4f1a\u53ef])\u9009\u62e9?(?:\u662f|:)?
+        (?=[\s"'(\[*]{0,4}[A-Z](?![A-Za-z])))
+    \s*:?(?:[\s*_`]|\\[\[(]|\$\$)*""",
+    re.IGNORECASE | re.VERBOSE,
 )
+_JSON_KEY = re.compile(r"[\"']\s*:")
+_JSON_VALUE = re.compile(r"\"((?:[^\"\\\n]|\\.)*)\"|'([^'\n]*)'|([^\s\[{,}\]\"'][^,}\n]*)")
 _DENIAL = re.compile(
     r"""(?:n't|\b(?:not|never|cannot|no\s+longer|none|neither|nor|either|unlikely|impossible|whether|if|(?:i|we)\s+doubt
         |except(?:\s+for)?|than|instead\s+of|(?:all|any|anything|everything)\s+but|rul(?:e|es|ed|ing)\s+out
@@ -50,6 +69,23 @@ _IS = re.compile(
     r"(?:\b(?:is|are|was|were|equals)|\b(?:it|that|this)'s)\s+(?!not\b)(?:(?:about|approximately|exactly|equal\s+to)\s+)?",
     re.IGNORECASE,
 )
+_THEREFORE = re.compile(r"^(?:so|thus|hence|therefore|then|consequently)\b[\s,:]*", re.IGNORECASE)
+_THE_ANSWER = re.compile(
+    r"(?:the|our|my)(?:\s+(?:only|final|correct|right|required|unique|best))*\s+(?:answer|solution|value|result|root)",
+    re.IGNORECASE,
+)
+UNABLE = re.compile(
+    r"""\W{0,3}(?:
+    (?:(?:(?:i|we)(?:\s+(?:can(?:not|'?t|\s+not)|could(?:n't|\s+not))|(?:'m|'re|\s+am|\s+are)\s+(?:unable|not\s+able)\s+to)
+            |(?:it|this|that)(?:'s|\s+is)\s+(?:not\s+possible|impossible)\s+to)(?:\s+\w+ly)?
+            \s+(?:tell|determine|say|answer|judge|decide|be\s+(?:sure|certain))
+        |(?:it|this|that)\s+can(?:not|'t)\s+be\s+(?:determined|told|answered|decided|judged))
+    (?=[^\w\n]*(?:$|\n|\.\s)|\s+(?:that\b[^\w\n]*$|this|it|for|with|whether|if|from|because|based|what|which|who|how)\b)
+    |i(?:'m|\s+am)\s+not\s+(?:sure|certain)\b|i\s+(?:don't|do\s+not)\s+know\b
+    |(?:it|this|that)(?:'s|\s+is)\s+(?:unclear|not\s+clear)\b)""",
+    re.IGNORECASE | re.VERBOSE,
+)
+"""Behind a "no" it says that the question can't be answered: "No, I can't tell."."""
 MAX_LENGTH = 200
 """Longer texts are no final answers."""
 _NEAR = len("*the final ")
@@ -102,7 +138,11 @@ def stated_answer(text: str) -> str | None:
     'B'
     """
     text = _unwrapped(fold(text).strip())
-    cues = reversed(list(_ANSWER_CUE.finditer(text)))
+    cues = list(_ANSWER_CUE.finditer(text))[::-1]
+    keys = [cue for cue in cues if _JSON_KEY.search(cue.group())]
+    value = _JSON_VALUE.match(text, keys[0].end()) if keys else None
+    if value:
+        return clean(value.group(value.lastindex or 0))
     cue = next((cue for cue in cues if not is_denied(text, cue.start() + len(cue.group().rstrip()))), None)
     if cue is None:
         return None
@@ -117,12 +157,23 @@ def stated_answer(text: str) -> str | None:
 
 
 def concluded_answer(text: str) -> str | None:
-    """What stands behind the only "is" of the last sentence: "Therefore, the length of AB is 4 cm."."""
+    """What stands behind the only "is" of the last sentence: "Therefore, the length of AB is 4 cm."
+
+    Before it in "So x = 5 is the only solution."
+    """
     sentence = _SENTENCE_END.split(clean(text.strip().rpartition("\n")[2]))[-1]
     said = list(_IS.finditer(sentence))
     if len(said) != 1 or is_denied(sentence, said[0].end()):
         return None
-    return clean(sentence[said[0].end() :]) or None
+    behind = clean(sentence[said[0].end() :].rstrip("!"))
+    if _THE_ANSWER.fullmatch(behind):
+        return clean(without_therefore(sentence[: said[0].start()])) or None
+    return behind or None
+
+
+def without_therefore(text: str) -> str:
+    """A sentence without the word that draws the conclusion."""
+    return _THEREFORE.sub("", text)
 
 
 def is_denied(text: str, place: int) -> bool:

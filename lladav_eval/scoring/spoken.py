@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 _THOUGHT_ENDS = re.compile(
     r"</(?:think(?:ing)?|thoughts?|reason(?:ing)?|analysis|reflection)>|<\|end_of_thought\|>|\u25c1/think\u25b7",
@@ -12,6 +13,16 @@ _FRAME = re.compile(r"<(?:answer|conclusion)>|<\|begin_of_box\|>", re.IGNORECASE
 _FRAME_ENDS = re.compile(r"</(?:answer|conclusion)>|<\|end_of_box\|>", re.IGNORECASE)
 _TAG = re.compile(r"</?(?!(?:yes|no)>)([A-Za-z]\w{0,20})>|<\|\w{1,30}\|>", re.IGNORECASE)
 _CLOSED = re.compile(r"</(\w)>")
+
+_TURN = re.compile(
+    r"""(?:(?:^|[.!?,;\n\u2026-]\s{0,3})(?:(?:no|oh|but|or|hmm|sorry)[\s,.]{1,3}){0,2}
+        (?:wait(?=\s{0,3}(?:[,.!?:;\u2026-]|$)|\s+(?:no|actually|let)\b)|hold\s+on(?=\s?[,.!:;-])|scratch\s+that\b
+            |correction\s?:|on\s+second\s+thoughts?\b)
+    |(?:^|[.!?\n\u2026]\s{0,3})(?:(?:no|oh|but)[\s,]{1,3}){0,2}actually\b
+    |(?:\.\.\.|\u2026)\s?(?=no\b))[\s,.:;!\u2026-]{0,5}(?:actually[\s,]{1,3})?""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_MOST_TURNS = 8
 
 
 def spoken(text: str) -> str:
@@ -52,3 +63,25 @@ def _untagged(text: str) -> str:
         return f" {name} " if is_letter else " "
 
     return _TAG.sub(shown, text)
+
+
+def reconsidered(
+    text: str,
+    read: Callable[[str], str | None],
+    read_turn: Callable[[str], str | None],
+    mentioned: Callable[[str], set[str]],
+) -> str | None:
+    """What ``read`` finds in a text that takes nothing back.
+
+    Behind a "wait", "actually" or "on second thought" counts what ``read_turn`` finds. Where it finds nothing, what
+    stands before counts, unless another answer is ``mentioned`` behind.
+    """
+    others: set[str] = set()
+    for turn in list(_TURN.finditer(text))[: -_MOST_TURNS - 1 : -1]:
+        behind, text = text[turn.end() :], text[: turn.start()]
+        said = read_turn(behind)
+        if said is not None:
+            return said if others <= {said} else None
+        others |= mentioned(behind)
+    first = read(text)
+    return first if others <= {first} else None
