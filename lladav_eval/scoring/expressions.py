@@ -17,6 +17,8 @@ _TOKEN = re.compile(
     r"|(?P<letter>[a-zA-Zα-ωΑ-Ω√])|(?P<sign>\*\*|[-+*/^(){}\[\]×·÷!|_°]))"
 )
 _FUNCTIONS = {"sin": "sin", "cos": "cos", "tan": "tan", "log": "log", "ln": "log", "exp": "exp", "sqrt": "sqrt"}
+_UNKNOWN_FUNCTIONS = frozenset("fg")
+"""Before a bracket they are no factors: f(0) isn't 0."""
 _FRACTIONS = frozenset(("\\frac", "\\dfrac", "\\tfrac"))
 _PRODUCT = frozenset(("*", "×", "·", "\\times", "\\cdot"))
 _QUOTIENT = frozenset(("/", "÷", "\\div"))
@@ -175,6 +177,8 @@ class _Reader:
         if name in _FUNCTIONS:
             self._grow(64 if name == "exp" else 1)
             return getattr(self._sympy, _FUNCTIONS[name])(self._argument())
+        if name in _UNKNOWN_FUNCTIONS and self._peek() == "(":
+            return self._sympy.Function(name)(self._argument())
         if len(name) == 1 and name.isalpha():
             return self._sympy.Symbol(name)
         raise Unreadable

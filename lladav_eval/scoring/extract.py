@@ -74,6 +74,7 @@ _THE_ANSWER = re.compile(
     r"(?:the|our|my)(?:\s+(?:only|final|correct|right|required|unique|best))*\s+(?:answer|solution|value|result|root)",
     re.IGNORECASE,
 )
+_SPACED = re.compile(r"[^\d/]{0,4}\d{1,3}(?:[ ']\d{3})+(?:\.\d+)?(?: ?[^\s\d/][^\s/]*)?", re.ASCII)
 UNABLE = re.compile(
     r"""\W{0,3}(?:
     (?:(?:(?:i|we)(?:\s+(?:can(?:not|'?t|\s+not)|could(?:n't|\s+not))|(?:'m|'re|\s+am|\s+are)\s+(?:unable|not\s+able)\s+to)
@@ -161,7 +162,7 @@ def concluded_answer(text: str) -> str | None:
 
     Before it in "So x = 5 is the only solution."
     """
-    sentence = _SENTENCE_END.split(clean(text.strip().rpartition("\n")[2]))[-1]
+    sentence = last_sentence(text)
     said = list(_IS.finditer(sentence))
     if len(said) != 1 or is_denied(sentence, said[0].end()):
         return None
@@ -169,6 +170,11 @@ def concluded_answer(text: str) -> str | None:
     if _THE_ANSWER.fullmatch(behind):
         return clean(without_therefore(sentence[: said[0].start()])) or None
     return behind or None
+
+
+def last_sentence(text: str) -> str:
+    """The last sentence of the last line, cleaned."""
+    return _SENTENCE_END.split(clean(text.strip().rpartition("\n")[2]))[-1]
 
 
 def without_therefore(text: str) -> str:
@@ -212,6 +218,17 @@ def final_text(text: str) -> str:
     text = spoken(text)
     stated = stated_answer(text)
     return clean(last_boxed(text) or text) if stated is None else stated
+
+
+def joined_thousands(text: str) -> str:
+    """A number without the spaces or apostrophes between its thousands, if it is all that a text says, with its unit.
+
+    >>> joined_thousands("12 000 km"), joined_thousands("12 of 000"), joined_thousands("12 13")
+    ('12000 km', '12 of 000', '12 13')
+    """
+    text = " ".join(text.split())
+    match = _SPACED.fullmatch(text)
+    return re.sub(r"(?<=\d)[ '](?=\d)", "", text) if match else text
 
 
 def is_empty(text: str) -> bool:

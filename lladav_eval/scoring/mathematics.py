@@ -10,11 +10,22 @@ import re
 from typing import Any
 
 from lladav_eval.scoring.expressions import Unreadable, read_expression
-from lladav_eval.scoring.extract import MAX_LENGTH, clean, concluded_answer, fold, last_boxed, stated_answer
+from lladav_eval.scoring.extract import (
+    MAX_LENGTH,
+    clean,
+    concluded_answer,
+    fold,
+    joined_thousands,
+    last_boxed,
+    last_sentence,
+    stated_answer,
+    without_therefore,
+)
 from lladav_eval.scoring.spoken import spoken
 
 MAX_NAME = 12
-"""What stands before "=" is a name (``f(x)``) up to this length."""
+"""What stands before "=" is a name (``f(x)``) up to this length, unless it is a multiple (``2x``)."""
+_MULTIPLE = re.compile(r"-?\d+ ?[a-zA-Z]|-[a-zA-Z]")
 _TOLERANCE = 1e-9
 _UNITS = {
     "mm": "millimet(?:re|er)s?",
@@ -63,8 +74,8 @@ _SEVERAL = re.compile(r"(?<![a-z\\])(?:or|and)(?![a-z])", re.IGNORECASE)
 
 def final_answer(text: str) -> str | None:
     """The final answer of a solution: the last \\boxed{...}, else what follows the last "answer is" or "answer:"
-    (its first line), else what the last sentence says something "is", else the whole text if it is short; None if that
-    leaves nothing.
+    (its first line), else what the last sentence says something "is", else its equation, else the whole text if it is
+    short; None if that leaves nothing.
 
     >>> final_answer("So $x = 4$. The answer is: 4 cm.")
     '4 cm'
@@ -79,7 +90,8 @@ def final_answer(text: str) -> str | None:
     concluded = concluded_answer(text)
     if concluded is not None:
         return concluded
-    whole = clean(text)
+    sentence = last_sentence(text)
+    whole = without_therefore(sentence if "=" in sentence else clean(text))
     return whole if 0 < len(whole) <= MAX_LENGTH else None
 
 
@@ -110,7 +122,7 @@ def _plain(text: str) -> str:
     """Folded text without layout commands, thousands commas and a final full stop."""
     text = _DEGREES.sub("°", _THOUSANDS.sub("", fold(text).translate(_RAISED)))
     text = _SHORT_FRACTION.sub(r"\1{\2}{\3}", _SPELT_SIGN.sub(lambda match: _SIGNS[match.group()], text))
-    return clean(_SILENT.sub(" ", text)).removesuffix(".").strip()
+    return joined_thousands(clean(_SILENT.sub(" ", text)).removesuffix("."))
 
 
 def _brackets(text: str) -> tuple[str, str]:
@@ -135,7 +147,7 @@ def _same_equation(first: str, second: str) -> bool:
     sides = [[side.strip() for side in text.split("=")] for text in (first, second)]
     if len(sides[0]) == len(sides[1]):
         return all(_same_value(*pair) for pair in zip(*sides, strict=True))
-    if any(len(each) > 1 and len(each[0]) > MAX_NAME for each in sides):
+    if any(len(each) > 1 and (len(each[0]) > MAX_NAME or _MULTIPLE.fullmatch(each[0])) for each in sides):
         return False
     return _same_value(sides[0][-1], sides[1][-1])
 

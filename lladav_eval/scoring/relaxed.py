@@ -7,29 +7,56 @@ from __future__ import annotations
 
 import re
 
-from lladav_eval.scoring.extract import clean, final_text, fold
+from lladav_eval.scoring.extract import clean, concluded_answer, final_text, fold, joined_thousands
+from lladav_eval.scoring.spoken import spoken
+from lladav_eval.scoring.yes_no import extract_yes_no
 
 TOLERANCE = 0.05
-_NUMBER = re.compile(r"[-+]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?\s*%?", re.ASCII)
+_NUMBER = re.compile(
+    r"([-+]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)(\s*%|\s+per\s?cent\b)?", re.ASCII
+)
+_APART = (
+    r"(?:hundred|thousand|million|billion|trillion|dozen|lakh|crore)s?|[kmbt]|[mbt]n|mio|mrd|percentage|per|and|or|to|of"
+    r"|out|in|on|at|by|from|for|with|as|if|not|is|are|was|than|versus|vs|x|less|more|fewer|over|under|plus|minus"
+)
+"""Words behind a number that make it another one, or say something about it."""
+_QUANTITY = re.compile(
+    r"(?:(?:about|approximately|approx\.|around|roughly|almost|nearly)\s+|[~\u2248]\s*)?(?:(?:US)?[$\u20ac\u00a3\u00a5\u20b9]\s*)?"
+    rf"({_NUMBER.pattern})(?:\s*[$\u20ac\u00a3\u00a5\u20b9\u00b0]|(?:\s+(?!(?:{_APART})\b)[^\W\d_]+){{1,2}})?",
+    re.IGNORECASE,
+)
 
 
 def extract_value(text: str) -> str | None:
-    """The answer as text: the part behind an answer cue, without a currency sign; None if nothing was said.
+    """The answer as text, without a currency sign: the part behind an answer cue, or what the last sentence says
+    something is; None if nothing was said.
 
-    >>> extract_value("The answer is $1,200.")
-    '1,200'
+    >>> extract_value("The answer is $1,200."), extract_value("The largest share is 12.")
+    ('1,200', '12')
     """
-    return final_text(text).lstrip("$€£").strip() or None
+    value = final_text(text)
+    if value == clean(spoken(text)):
+        value = concluded_answer(value) or value
+    return value.lstrip("$\u20ac\u00a3").strip() or None
 
 
 def to_number(text: str) -> float | None:
     """A number with optional thousands commas, exponent or per cent sign (5% is 0.05); None for other text."""
-    text = fold(text).strip()
-    if not _NUMBER.fullmatch(text):
+    match = _NUMBER.fullmatch(joined_thousands(fold(text)))
+    if match is None:
         return None
-    percent = text.endswith("%")
-    value = float(text.rstrip("%").strip().replace(",", ""))
-    return value / 100 if percent else value
+    value = float(match[1].replace(",", ""))
+    return value / 100 if match[2] else value
+
+
+def quantity(text: str) -> float | None:
+    """The number that a text says, with "about", a currency, or up to two words of what is counted: "12 years".
+
+    Also that behind its only "=".
+    """
+    text = joined_thousands(text.partition("=")[2].strip() if text.count("=") == 1 else text)
+    said = _QUANTITY.fullmatch(text)
+    return to_number(said[1]) if said else None
 
 
 def relaxed_match(text: str, target: str, tolerance: float = TOLERANCE) -> bool:
@@ -37,10 +64,10 @@ def relaxed_match(text: str, target: str, tolerance: float = TOLERANCE) -> bool:
 
     A target of zero, or one that is not a number, must be matched exactly, ignoring case.
     """
-    answer = extract_value(text)
+    answer, wanted = extract_value(text), clean(target).casefold()
     if answer is None:
         return False
-    predicted, expected = to_number(answer), to_number(target)
+    predicted, expected = quantity(answer), to_number(target)
     if predicted is not None and expected is not None:
         return abs(predicted - expected) <= tolerance * abs(expected) * (1 + 1e-9)
-    return answer.casefold() == clean(target).casefold()
+    return answer.casefold() == wanted or (wanted in ("yes", "no") and extract_yes_no(text) == wanted)

@@ -27,6 +27,7 @@ EQUAL = [
     ("\\ln(x)", "log(x)"), ("ln 2", "\\log 2"), ("2^-1", "1/2"), ("\\dfrac{1}{2}", "\\tfrac{2}{4}"), ("π 2", "2π"),
     ("2abc", "2cab"), ("abc/2", "\\frac{abc}{2}"), ("pir^2", "\\pi r^2"), ("lnx", "\\ln x"),
     ("2sinxcosx", "2\\sin(x)\\cos(x)"),
+    ("12 000", "12000"), ("12 000 m²", "12000 m^2"), ("f(0) = 3", "3"), ("f(x+1)", "f(1+x)"), ("2f(3)/2", "f(3)"),
 ]  # fmt: skip
 DIFFERENT = [
     ("(-2,1]", "(-2,1)"), ("", ""), ("", "3"), ("3", "4"), ("x^2", "y^2"), ("5 cm", "5 m"), ("1/0", "2"), ("((((", "2"),
@@ -35,6 +36,7 @@ DIFFERENT = [
     ("__import__('os')", "3"), ("x=3", "y=3"), ("3" * 300, "3"), ("log(0)", "1"),
     ("1 1/2", "11/2"), ("2 1/3", "21/3"), ("3 4", "34"), ("x = 1 1/2", "11/2"), ("12 cm²", "12 cm³"),
     ("12 cm", "12 cm²"), ("3 meters", "3 ft"), ("3 m", "3 min"), ("f \\circ g", "fg"), ("\\sqrt[0]{9}", "1"),
+    ("f(0)", "0"), ("g(2)", "2g"), ("2x = 10", "10"), ("-x = 5", "5"), ("3 100/3", "3100/3"),
     ("2 bars smaller than 0", "0"), ("the value of f(0)", "0"),
     ("((1,2),3)", "((1,2),4)"), ("((1,2),3)", "(1,2,3)"), ("(x+1)^2", "x^2+2x+2"),
     ("(x+1)(y+2)", "xy+2x+y+3"), ("(x+1)^2", "(y+1)^2"), ("\\sqrt[x]{9}", "3"), ("\\sqrt[.5]{3}", "9"),
@@ -67,6 +69,10 @@ def test_different(answer: str, gold: str) -> None:
         ("The length is not 5", "The length is not 5"),
         ("<think>AB is 3. The answer is 3?</think><answer>5 cm</answer>", "5 cm"),
         ("AB is 3 and BC is 4", "AB is 3 and BC is 4"),
+        ("So x = 5 is the only solution.", "x = 5"),
+        ("Thus, angle ABC = 30°.", "angle ABC = 30°"),
+        ("AB is 3 and BC is 4. Therefore AC = 5.", "AC = 5"),
+        ("<think>so 5</think>", "5"),
         ("The answer is", None),
         ("", None),
         ("word " * 100, None),

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 
 from lladav_eval.errors import TaskError
 from lladav_eval.records import Score
 from lladav_eval.scoring.choice import extract_choice
 from lladav_eval.scoring.distance import levenshtein
-from lladav_eval.scoring.extract import clean, is_denied, is_empty, last_boxed, stated_answer
+from lladav_eval.scoring.extract import clean, is_denied, is_empty, joined_thousands, last_boxed, stated_answer
 from lladav_eval.scoring.judging import Judge, JudgeCall, prompt_template, unsettled
 from lladav_eval.scoring.registry import Scorer
 from lladav_eval.scoring.rows import (
@@ -30,7 +31,7 @@ from lladav_eval.scoring.rows import (
     text_of,
     verdict,
 )
-from lladav_eval.scoring.spoken import spoken
+from lladav_eval.scoring.spoken import reconsidered, spoken
 
 _BRACKETED = re.compile(r"\(([a-zA-Z])\)")
 _NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?|[-+]?\.\d+", re.ASCII)
@@ -142,13 +143,20 @@ def _strict(row: Row, text: str) -> str | None:
         options = lettered(choices)
         letter = extract_choice(text, options)
         return None if letter is None else options[letter]
-    text = spoken(text)
+    read = partial(_read_free, row, answer_type)
+    return reconsidered(spoken(text), read, read, lambda turn: set(_NUMBER.findall(turn)))
+
+
+def _read_free(row: Row, answer_type: str, text: str) -> str | None:
+    """The answer of a free-form question."""
     stated = stated_answer(text)
     stated = last_boxed(text) if stated is None else stated
-    said = clean(text if stated is None else stated)
+    said = joined_thousands(clean(text if stated is None else stated))
     if answer_type == "list":
         lists = set(_affirmed(_LIST, said))
         return lists.pop() if len(lists) == 1 else None
+    if said.startswith("not "):
+        return None
     number = _number(said)
     if number is None:
         number = _concluded(text) if stated is None else _number(_REASON.split(said, maxsplit=1)[0])

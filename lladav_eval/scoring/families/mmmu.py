@@ -18,7 +18,7 @@ from lladav_eval.scoring.choice import extract_choice
 from lladav_eval.scoring.exact import exact_match
 from lladav_eval.scoring.extract import is_empty
 from lladav_eval.scoring.registry import Scorer
-from lladav_eval.scoring.relaxed import extract_value, to_number
+from lladav_eval.scoring.relaxed import extract_value, quantity, to_number
 from lladav_eval.scoring.rows import (
     Protocol,
     Row,
@@ -137,7 +137,7 @@ def _golds(row: Row) -> list[str]:
 
 def _same(text: str, gold: str) -> bool:
     """Strict equality of an open answer: as numbers to two decimals (the benchmark's precision), else as text."""
-    answer, wanted = to_number(extract_value(text) or ""), to_number(gold.strip())
+    answer, wanted = quantity(extract_value(text) or ""), to_number(gold.strip())
     if answer is not None and wanted is not None:
         return round(answer, 2) == round(wanted, 2)
     return exact_match(extract_value(text) or "", gold)
