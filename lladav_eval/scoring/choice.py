@@ -87,7 +87,9 @@ class _Readings:
     bracketed: re.Pattern[str]
     """``... therefore (B)``, but not ``k[B]``."""
     named: re.Pattern[str]
-    """``option B``, ``choice B``, ``the correct option is B``, ``B is right``."""
+    """``option B``, ``choice B``, ``the correct option is B``."""
+    correct: re.Pattern[str]
+    """``B is right``, ``(B) is the answer``."""
     further: re.Pattern[str]
     """Behind a letter, another one joined to it: ``B, C``, ``B or (C)``, ``B/C``, ``B; C``, ``B (or C)``."""
     second: re.Pattern[str]
@@ -96,9 +98,13 @@ class _Readings:
     def of_text(self, text: str, contents: Mapping[str, str], turn: bool = False) -> str | None:
         """The letter that a text states, begins with, ends in or calls the option; the last not behind a turn."""
         stated, whole = stated_answer(text), clean(text)
-        statements = boxed(text) if stated is None else [stated]
-        if statements:
-            found = set[str]().union(*(self.of_statement(clean(each), contents) for each in statements))
+        # Of a box before what the text states nothing is left.
+        last = stated is None or stated_answer(text.rpartition("box")[2]) is None
+        framed = [clean(each) for each in boxed(text)] if last else []
+        if framed or stated is not None:
+            found = self.of_statement(stated or "", contents) or set[str]().union(
+                *(self.of_statement(each, contents) for each in framed)
+            )
             found = found or self.at_start(_plain(whole), contents) or self.of_last_line(text, contents)
         else:
             found = (
@@ -106,6 +112,7 @@ class _Readings:
                 or self.of_last_line(text, contents)
                 or self.at_start_of_text(whole, contents)
                 or chosen_at_end(_plain(whole), self.letters)
+                or self._affirmed(self.correct, _plain(whole))
                 or (set() if turn else self.anywhere(_plain(whole)))
                 or self.begins_with_content(whole, contents)
                 or self.with_content(concluded_answer(text) or "", contents)
@@ -150,7 +157,8 @@ class _Readings:
         """
         lines = [_plain(line) for line in text.split("\n") if line.strip()]
         before = lines[:-1]
-        labels = "".join(_letter(label) for label in map(self.leading.match, before) if label)
+        found = [label for label in map(self.leading.match, before) if label]
+        labels = "".join(_letter(label) for label in found if not _DENIED_BEHIND.match(label.string, _end(label)))
         if not before or labels not in ("", self.letters) or is_denied(before[-1], len(before[-1])):
             return set()
         return self._whole_label(lines[-1], contents)
@@ -281,9 +289,9 @@ def _readings(letters: str) -> _Readings:
         ),
         cued=re.compile(rf"(?:(?:[Oo]ption|[Cc]hoice|[Ll]etter)\s+)?[\"'*(]*(?:{'|'.join(alternatives)})"),
         bracketed=re.compile(rf"(?<![A-Za-z0-9_\])}}])[(\[]\s*([{among}])\s*[)\]]"),
-        named=re.compile(
-            rf"\b(?:[Oo]ption|[Cc]hoice|[Ll]etter)s?(?:\s+is)?[:\s]\s*[\"'*(]*([{among}])\b[)\"'*]*"
-            rf"|(?<![\w.'(-])([{among}])(?=\s+is\s+(?:(?:the\s+)?(?:correct|right)|the\s+(?:best\s+)?(?:answer|option|choice))\b)"
+        named=re.compile(rf"\b(?:[Oo]ption|[Cc]hoice|[Ll]etter)s?(?:\s+is)?[:\s]\s*[\"'*(]*([{among}])\b[)\"'*]*"),
+        correct=re.compile(
+            rf"(?<![\w.'(-])[(\[]?([{among}])[)\]]?(?=\s+is\s+(?:(?:the\s+)?(?:correct|right)|the\s+(?:best\s+)?(?:answer|option|choice))\b)"
             rf"|(?<![A-Za-z0-9.'(-])([{among}])(?:\u9009\u9879)?\u662f?(?:\u6b63\u786e|\u5bf9\u7684?(?!\w))"
         ),
         further=re.compile(

@@ -14,6 +14,10 @@ _FRAME_ENDS = re.compile(r"</(?:answer|conclusion)>|<\|end_of_box\|>", re.IGNORE
 _TAG = re.compile(r"</?(?!(?:yes|no)>)([A-Za-z]\w{0,20})>|<\|\w{1,30}\|>", re.IGNORECASE)
 _CLOSED = re.compile(r"</(\w)>")
 
+_FAREWELL = re.compile(
+    r"\W*(?:I\s+hope\s+(?:this|that|it)|hope\s+this|(?:please\s+)?let\s+me\s+know|(?:please\s+)?feel\s+free|if\s+you\s+(?:have|need))\b",
+    re.IGNORECASE,
+)
 _TURN = re.compile(
     r"""(?:(?:^|[.!?,;\n\u2026-]\s{0,3})(?:(?:no|oh|but|or|hmm|sorry)[\s,.]{1,3}){0,2}
         (?:wait(?=\s{0,3}(?:[,.!?:;\u2026-]|$)|\s+(?:no|actually|let)\b)|hold\s+on(?=\s?[,.!:;-])|scratch\s+that\b
@@ -28,11 +32,13 @@ _MOST_TURNS = 8
 def spoken(text: str) -> str:
     """What a model says when it has thought, without tags: of what it frames as its answer only that.
 
-    Where nothing follows the thoughts, their last line is all that it says. ``<B>`` is a letter, ``<b>B</b>`` bold.
+    Where nothing follows the thoughts, their last line is all that it says. ``<B>`` is a letter, ``<b>B</b>`` bold. A
+    last line that only hopes to have helped says nothing.
 
     >>> spoken("<think>Is it A?</think><answer>B</answer></s>").strip()
     'B'
     """
+    text = _without_farewell(text)
     if "<" not in text and "\u25c1" not in text:
         return text
     thoughts = list(_THOUGHT_ENDS.finditer(text))
@@ -42,6 +48,11 @@ def spoken(text: str) -> str:
     if said.strip():
         return said
     return _framed(text[: thoughts[-1].start()]).rstrip().rpartition("\n")[2]
+
+
+def _without_farewell(text: str) -> str:
+    before, end, last = text.rstrip().rpartition("\n")
+    return before if end and _FAREWELL.match(last) else text
 
 
 def _framed(text: str) -> str:

@@ -17,11 +17,13 @@ _LONE = re.compile(
 )
 _BAD = r"(?:incorrect|wrong|eliminated|excluded|ruled\s+out)\b"
 _WRONG = re.compile(
-    rf"[)\]\"'*]*\s*(?:[:(-]\s*{_BAD}|\.?\s*{_BAD}(?=\s*(?:[.,;)]|$|because\b|since\b)))", re.IGNORECASE
+    rf"[)\]\"'*]*\s*(?:[:(-]\s*{_BAD}|\.?\s*{_BAD}(?=\s*(?:[.,;)]|$|because\b|since\b))"
+    r"|(?:is|was|does|did|can|could|has|seems|looks|would|should|will)(?:n't|\s*not)\s+(?!only\b)\w)",
+    re.IGNORECASE,
 )
 _REFERENCE = re.compile(
-    r"\b(?:in|from|of|see|by|to)\s+(?:the\s+)?"
-    r"(?:figure|fig\.?|image|picture|panel|graph|diagram|photo|equation|table|step)\s*$",
+    r"\b(?:(?:in|from|at|see)|(?:in|from|at|see|of|by|to)\s+(?:the\s+)?"
+    r"(?:figure|fig\.?|image|picture|panel|graph|diagram|photo|equation|table|step))\s*$",
     re.IGNORECASE,
 )
 _OPEN = re.compile(r"\b(?:if|either|whether|unless|or|could|might|may)\b", re.IGNORECASE)
@@ -38,12 +40,12 @@ def alone(line: str) -> tuple[str | None, str]:
 
 
 def is_called_wrong(text: str, place: int) -> bool:
-    """Whether what ends at ``place`` is listed as wrong: "A: incorrect"."""
+    """Whether what ends at ``place`` is listed as wrong, or not to be so: "A: incorrect", "(B) is not visible"."""
     return _WRONG.match(text, place) is not None
 
 
 def is_reference(text: str, place: int) -> bool:
-    """Whether the words before ``place`` only point to a part of the picture: "in figure"."""
+    """Whether the words before ``place`` only point to a part of the picture: "in", "in figure"."""
     return _REFERENCE.search(text[max(0, place - _NEAR) : place]) is not None
 
 

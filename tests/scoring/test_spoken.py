@@ -31,6 +31,8 @@ from lladav_eval.scoring.yes_no import extract_yes_no
         ("<think>Perhaps (A).\n\nB\n</think>\n<|im_end|>", "B"),
         ("<think>(A)?\n<answer>B</answer></think>", "B"),
         ("<think></think>", ""),
+        ("B\n\nI hope this helps!", "B"),
+        ("I hope this helps.", "I hope this helps."),
         # Letters, and tags.
         ("<B>", "B"),
         ("<b>B</b>", "B"),

@@ -25,6 +25,11 @@ CITIES = {"A": "Paris", "B": "London", "C": "Berlin", "D": "Rome"}
         '{"answer": "B", "reason": "the answer is not A"}', '{"thought": "the answer is A?", "answer": "B"}',
         "Answer: It is dark blue.", "Which?\nA. red\nB. dark blue\nC. a cat\nD. 7\nB",
         "A. red\nB. dark blue\nC. a cat\nD. 7\n\nB. dark blue", "The options are (A) red, (B) dark blue. I choose (B).",
+        "Looking at figure (A), there is a lamp.\nOption C is not visible.\n(D) is not red.\nHence (B) is correct.",
+        "Option A is not visible. (B) is correct.", "(A) is wrong because it is bright.\n\n**B. dark blue**",
+        "Option C is not visible.\nWait, let me look again.\nHence (B) is correct.", "The value in (A) is large. So B.",
+        "So it's B.\n\nI hope this helps!", "The car is dark blue.\n\nLet me know if you need more help.",
+        "Correct option:\nThe nearest one fits.\n\n\\[\n\\boxed{B} - dark blue\n\\]",
         # Taken back.
         "The answer is A. Wait, actually it's B.", "A. No wait, B.", "A\n\nActually, B", "(A)... no, (B).",
         "Answer: A. Correction: B", "Answer: A. On second thought, B.", "red. Wait, actually it is dark blue.",
@@ -47,6 +52,8 @@ def test_b_is_said(text: str) -> None:
     [
         "A or (B)", "(A) / (B)", "In figure (B)", "See image (B).", "A: incorrect", "Option A: incorrect",
         "A: incorrect\nB: correct", "A\nB", "Option A\nOption B", "- A\n- B", "A. red\nB. dark blue", "B\n\nA\n\nC",
+        "\\boxed{B} was wrong. The answer is none of them.",
+        "Option B is not visible.", "(B) does not fit here", "The value in (B) is large.",
         "~B", "!B", "There is no B.", "A is more likely than C, less likely B.",
         "The point on the line is B.", "I think A is wrong", "I don't think it's B.",
         "If it's red then A, else it's B.",
