@@ -108,6 +108,8 @@ def notes(results: Mapping[str, Any]) -> list[str]:
             )
         if without := task.get("without_figure"):
             found.append(f"{short}: the task's own scoring gives no figure of {', '.join(without)}")
+        if task.get("scale_assumed"):
+            found.append(f"{short}: figures go beyond 1, so they are shown as the task's own scoring gives them")
         if files := task.get("files"):
             found.append(f"{short}: the task's own scoring wrote {', '.join(files)}, inside the run directory")
         count = task["metrics"].get(headline, {}).get("n", task["n"])

@@ -86,6 +86,22 @@ def _tables(function: Callable[..., Any]) -> dict[str, Any]:
     return {name: known[name] for name in names if isinstance(known.get(name), (dict, list, set))}
 
 
+def goes_beyond_one(aggregate: Callable[[Sequence[Any]], Any], items: Sequence[Any]) -> bool:
+    """Whether a figure of at most 1 is one that counts to 100, or without end: then it is more than 1 of some items.
+
+    Of the two halves the one with more is halved again, down to one item.
+    """
+    rest = items
+    with contextlib.suppress(Exception, SystemExit):  # functions of the task, which may need some items together
+        while len(rest) > 1:
+            halves = rest[: len(rest) // 2], rest[len(rest) // 2 :]
+            values = [float(aggregate(half)) for half in halves]
+            if max(values) > 1:
+                return True
+            rest = halves[values[1] > values[0]]
+    return False
+
+
 def written(args: Args, run: Path) -> list[str]:
     """The files of a task by their paths inside the run directory; folders without any are removed."""
     folder = Path(args.output_path)

@@ -30,6 +30,8 @@ class Plan:
     count: int
     """Rows asked for: the first ``count`` of the split."""
     scale: Scale
+    scale_stated: bool
+    """Whether the task says so, or its figures are known; else those beyond 1 are shown as they are."""
     version: str
     """``metadata.version`` of the task; empty if it names none."""
     changed: dict[str, Any]
@@ -96,7 +98,8 @@ def plan_task(name: str, task: ConfigurableTask, spec: RunSpec) -> Plan:
     except SettingError as error:
         raise SettingError(f"{error} (task {name})" if name not in str(error) else str(error)) from None
     changed = _changed(config.generation_kwargs, settings) if overrides else {}
-    return Plan(name, task, settings, count, scale, str(metadata.get("version", "")), changed)
+    stated = "scale" in metadata or "family" in metadata
+    return Plan(name, task, settings, count, scale, stated, str(metadata.get("version", "")), changed)
 
 
 def _changed(kwargs: dict[str, Any] | None, used: GenerationSettings) -> dict[str, Any]:

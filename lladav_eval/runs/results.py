@@ -16,12 +16,12 @@ from lladav_eval.approximate import in_use
 from lladav_eval.background import Background
 from lladav_eval.errors import TaskError, one_line
 from lladav_eval.records import RunSpec, Score
-from lladav_eval.runs.aggregations import Aggregation, args_for, written
+from lladav_eval.runs.aggregations import Aggregation, args_for, goes_beyond_one, written
 from lladav_eval.runs.journal import Journal, Record
 from lladav_eval.runs.questions import Plan, metadata_of
 from lladav_eval.runs.tally import Tally
 from lladav_eval.runs.verdicts import Ask, Verdict, judge, metric_names, process
-from lladav_eval.scoring.aggregate import NoFigure, count, summarise
+from lladav_eval.scoring.aggregate import NoFigure, OutsideScale, Scale, count, summarise
 from lladav_eval.scoring.categories import category_of, cell
 from lladav_eval.scoring.clusters import cluster_of
 from lladav_eval.scoring.cost import CostCounter, cost_of
@@ -181,15 +181,14 @@ class TaskResults:
         """Counts, metrics and cost of the task; to be called once ``rows`` is used up."""
         counts = count(self._statuses)
         costs = self._costs.summary()
-        metrics, without = {}, []
-        for name, function in self.plan.task.aggregation().items():
-            try:
-                found = self._metric(str(name), Aggregation(function, self._args))
-            except NoFigure:
-                without.append(str(name))
-                continue
-            if found is not None:
-                metrics[str(name)] = found
+        scale = self.plan.scale
+        try:
+            metrics, without = self._metrics(scale)
+        except OutsideScale:
+            if self.plan.scale_stated:
+                raise
+            scale = "points"
+            metrics, without = self._metrics(scale)
         if self._waiting:  # a figure without the judge's replies would be another protocol under this one's name
             del metrics["official"]
         return {
@@ -210,14 +209,28 @@ class TaskResults:
             "without_figure": without,
             "files": written(self._args, self._run),
             "waiting_for_judge": self._waiting,
-            "scale": self.plan.scale,
+            "scale": scale,
+            "scale_assumed": scale != self.plan.scale,
             "forward_passes_per_sample": costs.mean("forward_passes"),
             "seconds_per_sample": costs.mean("seconds"),
             "cost": costs.as_json(),
             "served_models": dict(self._served.most_common(MOST_SERVED)),
         }
 
-    def _metric(self, name: str, aggregate: Aggregation) -> dict[str, Any] | None:
+    def _metrics(self, scale: Scale) -> tuple[dict[str, Any], list[str]]:
+        """The figures of all metrics, and the metrics without one."""
+        metrics, without = {}, []
+        for name, function in self.plan.task.aggregation().items():
+            try:
+                found = self._metric(str(name), Aggregation(function, self._args), scale)
+            except NoFigure:
+                without.append(str(name))
+                continue
+            if found is not None:
+                metrics[str(name)] = found
+        return metrics, without
+
+    def _metric(self, name: str, aggregate: Aggregation, scale: Scale) -> dict[str, Any] | None:
         """A figure over all samples; None where, as in lmms-eval, there is no sample of the kind."""
         items, failed = self._tally.items[name], self._tally.failed(name, self._empty_result)
         if not items and not failed:
@@ -226,7 +239,13 @@ class TaskResults:
         empty_items = partial(self._empty_items, name, [doc_id for doc_id, _ in failed])
         shares = partial(shares_of, self._family)
         try:
-            summary = summarise(name, items, len(failed), self.plan.scale, aggregate, empty_items, clusters, shares)
+            summary = summarise(name, items, len(failed), scale, aggregate, empty_items, clusters, shares)
+            unsure = scale == "fraction" and not self.plan.scale_stated and not summary.is_mean
+            if unsure and summary.value > 0:
+                beyond = goes_beyond_one(aggregate, items)
+                aggregate(items)  # what it writes and prints is of all items again
+                if beyond:
+                    raise OutsideScale(f"metric {name}: the figure of some samples alone is outside 0..1")
         finally:
             if failed and aggregate.takes_args:  # a file that it writes has all samples, and these in their order
                 with contextlib.suppress(Exception, SystemExit):  # functions of the task; the figure doesn't need it

@@ -44,6 +44,10 @@ class NoFigure(TaskError):
     """An aggregation that gives None: it writes a file, such as answers to hand in."""
 
 
+class OutsideScale(TaskError):
+    """Values or a figure that don't fit the scale."""
+
+
 def count(statuses: Iterable[str]) -> Counts:
     """Counts by ``Score.status``, a Counter included. Raises TaskError when there is no sample at all."""
     kinds = Counter(statuses)
@@ -130,7 +134,8 @@ def summarise(
     answer would have given for the failed samples; the interval is that of the samples' ``shares`` in it, where it has
     some. ``clusters`` belong to ``items``, then to the failed samples.
 
-    Raises TaskError where the values don't fit the scale, and where nothing numeric comes out (NoFigure: nothing).
+    Raises OutsideScale where the values don't fit the scale, and TaskError where nothing numeric comes out (NoFigure:
+    nothing at all).
     """
     if not items and not failed:
         raise TaskError(f"metric {metric}: there is no sample to aggregate")
@@ -192,8 +197,8 @@ def _aggregated(metric: str, aggregate: Callable[[list[Any]], Any], items: list[
     return float(own)
 
 
-def _outside(metric: str, value: float) -> TaskError:
-    return TaskError(
+def _outside(metric: str, value: float) -> OutsideScale:
+    return OutsideScale(
         f"metric {metric}: {value!r} is outside 0..1; if that is meant, "
         "write `metadata: {scale: points}` in the task's YAML"
     )

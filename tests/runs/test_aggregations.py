@@ -49,7 +49,12 @@ def asks_more(items, args):
     return args.wandb_args
 
 def process_results(doc, results):
-    return dict.fromkeys(("accuracy", *METRICS), int(results[0] == doc["answer"]))
+    right = int(results[0] == doc["answer"])
+    return {name: {"right": right} if name == "of_ten" else right for name in METRICS}
+
+def of_ten(items):
+    print(len(items))
+    return 10 * sum(item["right"] for item in items) / len(items)
 
 def numpy_mean(items):
     import numpy
@@ -150,3 +155,35 @@ def test_other_arguments_of_the_command_are_one_line(tmp_path: Path, tasks: Path
 def test_numbers_of_numpy_are_numbers(tmp_path: Path, tasks: Path) -> None:
     aggregated(tasks, "numpy_mean")
     assert run(tmp_path / "run")["tasks"]["lladav_toy_a"]["metrics"]["numpy_mean"]["value"] == 80.0
+
+
+WRONG = dict.fromkeys(range(10), "grey")
+
+
+@pytest.mark.parametrize(("right", "figure"), [((0, 1, 2, 3, 5), 5.0), ((8,), 1.0)])
+def test_figures_that_count_beyond_one_are_shown_as_they_are(
+    tmp_path: Path, tasks: Path, right: tuple[int, ...], figure: float
+) -> None:
+    """One of ten is 1.0 to this aggregation: taken for a fraction it would be shown as 100."""
+    aggregated(tasks, "of_ten", "mean")
+    results = run(tmp_path / "run", say={row: text for row, text in WRONG.items() if row not in right})
+    task = results["tasks"]["lladav_toy_a"]
+    assert [task["metrics"][name]["value"] for name in ("of_ten", "mean")] == pytest.approx([figure, len(right) / 10])
+    assert (task["scale"], task["scale_assumed"]) == ("points", True)
+    assert "toy_a: figures go beyond 1, so they are shown as the task's own scoring gives them" in notes(results)
+    assert (tmp_path / "run" / task["files"][0]).read_text() == "10\n"
+    assert load_run(tmp_path / "run").tasks["lladav_toy_a"].scale == "points"
+
+
+def test_fractions_stay_fractions(tmp_path: Path, tasks: Path) -> None:
+    aggregated(tasks, "counted", "mean")
+    task = run(tmp_path / "run", say={**WRONG, 0: "red"})["tasks"]["lladav_toy_a"]
+    assert (task["metrics"]["counted"]["value"], task["scale"], task["scale_assumed"]) == (10.0, "fraction", False)
+
+
+def test_a_stated_scale_is_held(tmp_path: Path, tasks: Path) -> None:
+    aggregated(tasks, "of_ten")
+    path = tasks / "lladav_toy_a.yaml"
+    path.write_text(path.read_text().replace("metadata:\n", "metadata:\n  scale: fraction\n"))
+    with pytest.raises(TaskError, match=r"of_ten: 8.0 is outside 0\.\.1"):
+        run(tmp_path / "run")
