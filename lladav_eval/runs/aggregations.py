@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from lladav_eval.records import RunSpec
+from lladav_eval.runs.own_judges import without_judges
 from lladav_eval.runs.store import folder_name
 
 FOLDER = "task_files"
@@ -61,7 +62,7 @@ class Aggregation:
         tables = _tables(self._function)
         before = copy.deepcopy(tables)
         try:
-            with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO()):
+            with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO()), without_judges():
                 return self._function(list(items), **more)
         finally:
             if tables:

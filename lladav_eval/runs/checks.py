@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import redirect_stdout, suppress
 from importlib import import_module
 from inspect import Parameter, signature
+from io import StringIO
 from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from lladav_eval.errors import SettingError, TaskError
+from lladav_eval.errors import EnvironmentError_, SettingError, TaskError
 from lladav_eval.records import RunSpec
+from lladav_eval.runs.aggregations import Aggregation, args_for
+from lladav_eval.runs.own_judges import KEYS, without_judges
 from lladav_eval.runs.progress import say
 from lladav_eval.runs.questions import Plan, metadata_of
-from lladav_eval.runs.verdicts import metric_names
+from lladav_eval.runs.verdicts import metric_names, process
 from lladav_eval.scoring.registry import Scorer, get_scorer
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+TRIED = 4
+"""Rows by which a task's own functions show whether they ask a judge."""
 VIDEO_FAMILIES = ("mvbench", "mlvu", "videomme")
 """Families whose videos lie beside their table; their modules of prompts know where."""
 
 
 def check_plan(plan: Plan, spec: RunSpec, console: Console | None) -> None:
-    """Raises SettingError or TaskError; says on ``console`` what else should be known."""
+    """Raises SettingError, TaskError or EnvironmentError_; says on ``console`` what else should be known."""
     names = metric_names(plan)
     if spec.protocol == "official" and "official" not in names:
         raise SettingError(f"the task {plan.name} has no official protocol: leave out --protocol official")
@@ -34,6 +42,7 @@ def check_plan(plan: Plan, spec: RunSpec, console: Console | None) -> None:
             "reports take more for better, so give 1 minus it, or leave it out of metric_list"
         )
     _check_scoring(plan)
+    _check_judges(plan, spec)
     metadata = metadata_of(plan.task)
     _check_columns(plan, metadata)
     family = metadata.get("family")
@@ -66,6 +75,27 @@ def _check_scoring(plan: Plan) -> None:
                 f"the task {plan.name}: the aggregation of the metric {metric} wants `{wanted}`, which lmms-eval "
                 "doesn't give: leave the metric out of metric_list"
             )
+
+
+def _check_judges(plan: Plan, spec: RunSpec) -> None:
+    """Scores answers that say nothing, as these are what a task's own functions leave to a judge."""
+    if "family" in metadata_of(plan.task):
+        return
+    items: dict[str, list[Any]] = {}
+    with TemporaryDirectory() as folder, without_judges() as asked, redirect_stdout(StringIO()):
+        for doc_id in range(min(plan.count, TRIED)):
+            for text in ("", "?"):
+                with suppress(Exception, SystemExit):  # functions of the task: what else is wrong shows in the run
+                    for name, item in process(plan, doc_id, text).items():
+                        items.setdefault(name, []).append(item)
+        for name, function in plan.task.aggregation().items():
+            if str(name) in items and not asked:
+                with suppress(Exception, SystemExit):
+                    Aggregation(function, args_for(plan.name, spec, Path(folder)))(items[str(name)])
+    if asked:
+        raise EnvironmentError_(
+            f"the task {plan.name} leaves answers to a judge at {asked[0]}, and there is no key for one: set {KEYS[0]}"
+        )
 
 
 def _must_have(function: Callable[..., Any]) -> str:

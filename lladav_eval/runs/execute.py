@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -262,7 +263,8 @@ class _Run:
         diffusion = self.engine.description().get("kind") == "diffusion"
         where = self.spec, self.directory.path
         scored = [TaskResults(plan, journal, *where, self.ask, diffusion) for plan in self.plans]
-        self.directory.write_lines(self.directory.samples, (row for task in scored for row in task.rows()))
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):  # a task's functions may print
+            self.directory.write_lines(self.directory.samples, (row for task in scored for row in task.rows()))
         results = {
             "schema": 1,
             "model": manifest.redact(self.engine.name),

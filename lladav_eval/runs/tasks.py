@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 
 from lladav_eval.errors import EnvironmentError_, EvalError, TaskError, UsageError, one_line
+from lladav_eval.runs.own_judges import KEYS
 
 if TYPE_CHECKING:
     from lmms_eval.api.task import ConfigurableTask
@@ -243,13 +245,11 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, IndexError):
         return "its data set has no rows, or fewer than its functions expect"
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
-    bare = (
-        KeyError,
-        TypeError,
-        AttributeError,
-        AssertionError,
-        SystemExit,
-    )  # their messages may be but a name
+    if isinstance(first, KeyError) and (name := str(first.args[0])).isupper() and name not in os.environ:
+        return f"its functions want the environment variable {name}"
+    if type(first).__module__.partition(".")[0] == "openai":
+        return f"its functions ask a judge, and there is no key for one: set {KEYS[0]} ({one_line(first)})"
+    bare = KeyError, TypeError, AttributeError, AssertionError, SystemExit  # their messages may be but a name
     if isinstance(error, bare) and str(error).strip():
         text = f"{type(error).__name__}: {text}"
     if first is error:

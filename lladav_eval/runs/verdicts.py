@@ -18,7 +18,8 @@ from typing import Any
 from lladav_eval.errors import EvalError, SampleError, TaskError, one_line
 from lladav_eval.records import Score
 from lladav_eval.runs.journal import Record
-from lladav_eval.runs.questions import Plan
+from lladav_eval.runs.own_judges import without_judges
+from lladav_eval.runs.questions import Plan, metadata_of
 from lladav_eval.scoring.aggregate import item_value
 from lladav_eval.scoring.lmms import results
 from lladav_eval.scoring.registry import get_scorer
@@ -137,7 +138,8 @@ def process(plan: Plan, doc_id: int, text: str) -> dict[str, Any]:
     method = type(task).process_results
     once: Callable[..., Any] = getattr(method, "__wrapped__", method)
     extra = {"full_docs": docs} if task.config.full_docs else {}
-    result = once(task, docs[doc_id], [response], **extra)
+    with contextlib.nullcontext() if "family" in metadata_of(task) else without_judges():
+        result = once(task, docs[doc_id], [response], **extra)
     if not isinstance(result, dict):
         raise ValueError(f"process_results gave {type(result).__name__} instead of a mapping")
     return result

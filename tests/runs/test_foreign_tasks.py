@@ -15,6 +15,7 @@ from lladav_eval.reports.load import load_run
 from lladav_eval.reports.regression import Settings, regress
 from lladav_eval.reports.table import notes
 from lladav_eval.runs.execute import execute
+from lladav_eval.runs.own_judges import KEYS
 from lladav_eval.runs.store import RunDirectory
 
 SPEC = RunSpec(tasks=("lladav_toy_a",), model="toy", max_failures="100%")
@@ -26,7 +27,15 @@ def tasks(tasks: Path) -> Path:
     with (tasks / "toy_functions.py").open("a") as functions:
         functions.write("\ndef submit(items, extra):\n    return 1.0\n")
     (tasks / "needs_a_key.py").write_text("import sys\nsys.exit('set a key first')\n")
+    (tasks / "needs_a_folder.py").write_text("import os\nfolder = os.environ['TOY_HOME']\n")
+    (tasks / "needs_openai.py").write_text("import openai\nserver = openai.OpenAI()\n")
     return tasks
+
+
+@pytest.fixture(autouse=True)
+def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in KEYS:
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +46,8 @@ def tasks(tasks: Path) -> Path:
         ("!function toy_functions.mean", "maen", "accuracy has an aggregation that lmms-eval doesn't know"),
         ("toy_functions.mean", "toy_functions.submit", "accuracy wants `extra`, .*: leave the metric out"),
         ("toy_functions.mean", "needs_a_key.mean", "can't be loaded: SystemExit: set a key first"),
+        ("toy_functions.mean", "needs_a_folder.mean", "its functions want the environment variable TOY_HOME$"),
+        ("toy_functions.mean", "needs_openai.mean", "ask a judge, and there is no key for one: set OPENAI_API_KEY "),
         ("test_split: test", "test_split: tset", "can't be loaded: KeyError: 'tset'"),
         ("doc_to_target: answer\n", "", "has no doc_to_target: add it to its YAML"),
         ("dataset_path: parquet\n", "", "has no dataset_path: add it to its YAML"),
