@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
+import shutil
 from collections.abc import Callable, Sequence
 from inspect import signature
 from pathlib import Path
@@ -44,12 +45,17 @@ def args_for(task: str, spec: RunSpec, run: Path) -> Args:
 
 
 class Aggregation:
-    """One metric's function: items -> figure. May be called more than once: what it counts in its module is undone."""
+    """One metric's function: items -> figure.
+
+    May be called more than once: what it counts in its module is undone, and the files of the call before are removed,
+    as some of those functions read their own again.
+    """
 
     def __init__(self, function: Callable[..., Any], args: Args) -> None:
         self._function = function
         self._args = args
         self.takes_args = takes(function, "args")
+        self._files: set[Path] = set()
 
     def __call__(self, items: Sequence[Any]) -> Any:
         """What the task's function gives."""
@@ -57,8 +63,11 @@ class Aggregation:
         printed = io.StringIO()
         more = {}
         if self.takes_args:
+            for path in self._files:
+                path.unlink(missing_ok=True)
             folder.mkdir(parents=True, exist_ok=True)
             more = {"args": self._args}
+        others = set(folder.rglob("*"))
         tables = _tables(self._function)
         before = copy.deepcopy(tables)
         try:
@@ -70,6 +79,12 @@ class Aggregation:
             if printed.getvalue().strip():
                 folder.mkdir(parents=True, exist_ok=True)
                 (folder / PRINTED).write_text(printed.getvalue(), encoding="utf-8", errors="replace")
+            self._files = {path for path in folder.rglob("*") if path.is_file()} - others
+
+
+def clear(args: Args) -> None:
+    """Remove what an earlier scoring of the same run left."""
+    shutil.rmtree(args.output_path, ignore_errors=True)
 
 
 def takes(function: Callable[..., Any], name: str) -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from lladav_eval.errors import EnvironmentError_, SettingError, TaskError
 from lladav_eval.records import RunSpec
 from lladav_eval.runs.aggregations import Aggregation, args_for
-from lladav_eval.runs.own_judges import KEYS, without_judges
+from lladav_eval.runs.own_judges import KEYS, has_key, without_judges
 from lladav_eval.runs.progress import say
 from lladav_eval.runs.questions import Plan, metadata_of
 from lladav_eval.runs.verdicts import metric_names, process
@@ -79,10 +79,10 @@ def _check_scoring(plan: Plan) -> None:
 
 def _check_judges(plan: Plan, spec: RunSpec) -> None:
     """Scores answers that say nothing, as these are what a task's own functions leave to a judge."""
-    if "family" in metadata_of(plan.task):
+    if "family" in metadata_of(plan.task) or has_key():
         return
     items: dict[str, list[Any]] = {}
-    with TemporaryDirectory() as folder, without_judges() as asked, redirect_stdout(StringIO()):
+    with TemporaryDirectory() as folder, without_judges(closed=True) as asked, redirect_stdout(StringIO()):
         for doc_id in range(min(plan.count, TRIED)):
             for text in ("", "?"):
                 with suppress(Exception, SystemExit):  # functions of the task: what else is wrong shows in the run

@@ -1,8 +1,9 @@
-"""Judges that a task's own functions ask: they need a key in the environment, and without one they guess.
+"""Services that a task's own functions ask. Judges need a key in the environment; without one those functions guess.
 
 lmms-eval's functions try a service that refuses them for most of a minute per answer, then draw a letter or give 0. So
 where there is no key they are stopped as soon as they look up the service's address; and that is tried out, on answers
-that say nothing, before a model is loaded.
+that say nothing, before a model is loaded. While it is tried out, and offline, they reach nobody at all: EgoSchema's,
+for one, sends the answers to a server that scores them.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ class JudgeAsked(SystemExit):
     """Not an Exception, which those functions catch to try again."""
 
 
+NEAR = ("", "None", "localhost", "127.0.0.1", "::1")
+
+
 class _Guard:
     """Stands in for the look-up of addresses while somebody wants it."""
 
@@ -30,41 +34,54 @@ class _Guard:
         self._lock = threading.Lock()
         self._asked: list[list[str]] = []
         """One list for each context that is open."""
+        self._closed = 0
+        """How many of them let nothing through."""
         self._look_up = socket.getaddrinfo
 
-    def enter(self, asked: list[str]) -> None:
+    def enter(self, asked: list[str], closed: bool) -> None:
         with self._lock:
             if not self._asked:
                 self._look_up, socket.getaddrinfo = socket.getaddrinfo, self._refuse
             self._asked.append(asked)
+            self._closed += closed
 
-    def leave(self, asked: list[str]) -> None:
+    def leave(self, asked: list[str], closed: bool) -> None:
         with self._lock:
+            self._closed -= closed
             self._asked = [other for other in self._asked if other is not asked]
             if not self._asked:
                 socket.getaddrinfo = self._look_up
 
     def _refuse(self, host: Any, *arguments: Any, **options: Any) -> Any:
         name = host.decode("ascii", "replace") if isinstance(host, bytes) else str(host)
-        if any(name == service or (service[0] == "." and name.endswith(service)) for service in SERVICES):
+        judge = any(name == service or (service[0] == "." and name.endswith(service)) for service in SERVICES)
+        if judge and not has_key():
             for asked in self._asked:
                 asked.append(name)
             raise JudgeAsked(f"it asks a judge at {name}, and there is no key for one: set {KEYS[0]}")
+        if self._closed and name not in NEAR:
+            raise JudgeAsked(f"it asks {name}, and nothing is asked offline")
         return self._look_up(host, *arguments, **options)
 
 
 _guard = _Guard()
 
 
+def has_key() -> bool:
+    """Whether the environment has a key for a judge."""
+    return any(os.environ.get(name) for name in KEYS)
+
+
 @contextlib.contextmanager
-def without_judges() -> Iterator[list[str]]:
-    """No judge is reached from inside, unless the environment has a key. Gives the names that were looked up."""
+def without_judges(closed: bool = False) -> Iterator[list[str]]:
+    """No judge is reached from inside, unless the environment has a key. Gives the names that were looked up.
+
+    ``closed``: nobody else is reached either, as offline.
+    """
     asked: list[str] = []
-    if any(os.environ.get(name) for name in KEYS):
-        yield asked
-        return
-    _guard.enter(asked)
+    closed = closed or os.environ.get("HF_HUB_OFFLINE") == "1"
+    _guard.enter(asked, closed)
     try:
         yield asked
     finally:
-        _guard.leave(asked)
+        _guard.leave(asked, closed)

@@ -16,7 +16,7 @@ from lladav_eval.approximate import in_use
 from lladav_eval.background import Background
 from lladav_eval.errors import TaskError, one_line
 from lladav_eval.records import RunSpec, Score
-from lladav_eval.runs.aggregations import Aggregation, args_for, goes_beyond_one, written
+from lladav_eval.runs.aggregations import Aggregation, args_for, clear, goes_beyond_one, written
 from lladav_eval.runs.journal import Journal, Record
 from lladav_eval.runs.questions import Plan, metadata_of
 from lladav_eval.runs.tally import Tally
@@ -182,6 +182,7 @@ class TaskResults:
         counts = count(self._statuses)
         costs = self._costs.summary()
         scale = self.plan.scale
+        clear(self._args)
         try:
             metrics, without = self._metrics(scale)
         except OutsideScale:

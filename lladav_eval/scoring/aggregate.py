@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, Literal
@@ -41,7 +41,7 @@ class MetricSummary:
 
 
 class NoFigure(TaskError):
-    """An aggregation that gives None: it writes a file, such as answers to hand in."""
+    """An aggregation that gives None, as it writes a file (answers to hand in), or several figures at once."""
 
 
 class OutsideScale(TaskError):
@@ -190,8 +190,8 @@ def _aggregated(metric: str, aggregate: Callable[[list[Any]], Any], items: list[
     except (Exception, SystemExit) as error:  # functions of the task
         reason = f"{type(error).__name__}: {one_line(error)}"
         raise TaskError(f"metric {metric}: the task's aggregation failed: {reason}") from error
-    if own is None:
-        raise NoFigure(f"metric {metric}: the task's aggregation gives no figure")
+    if own is None or isinstance(own, (Mapping, list, tuple)):
+        raise NoFigure(f"metric {metric}: the task's aggregation gives no figure, but {own!r:.100}")
     if not isinstance(own, Real) or not math.isfinite(own):  # numpy's numbers are real, too
         raise TaskError(f"metric {metric}: the task's aggregation gives {own!r} instead of a number")
     return float(own)

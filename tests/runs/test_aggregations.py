@@ -52,6 +52,15 @@ def process_results(doc, results):
     right = int(results[0] == doc["answer"])
     return {name: {"right": right} if name == "of_ten" else right for name in METRICS}
 
+def stamped(items, args):
+    path = path_of(args, f"{len(os.listdir(os.path.dirname(path_of(args, 'x'))))}-{len(items)}.txt")
+    assert not os.path.exists(path)
+    open(path, "w").close()
+    return sum(items) / len(items)
+
+def by_kind(items):
+    return {"all": sum(items)}
+
 def of_ten(items):
     print(len(items))
     return 10 * sum(item["right"] for item in items) / len(items)
@@ -137,6 +146,20 @@ def test_a_task_that_only_hands_in_is_run_and_left_out_of_reports(tmp_path: Path
     assert "accuracy" in markdown_table(both)
     loaded = load_run(tmp_path / "both")
     assert (list(loaded.tasks), len(loaded.samples)) == (["lladav_toy_b"], 10)
+
+
+def test_files_of_earlier_calls_and_scorings_are_gone(tmp_path: Path, tasks: Path) -> None:
+    """lmms-eval's OK-VQA puts the time into the name of its file; HallusionBench reads its file again."""
+    aggregated(tasks, "stamped")
+    for _ in range(2):
+        task = run(tmp_path / "run", fail=frozenset({0}))["tasks"]["lladav_toy_a"]
+        assert [Path(file).name for file in task["files"]] == ["0-10.txt"]
+
+
+def test_several_figures_at_once_are_none(tmp_path: Path, tasks: Path) -> None:
+    aggregated(tasks, "by_kind", "mean")
+    task = run(tmp_path / "run")["tasks"]["lladav_toy_a"]
+    assert (list(task["metrics"]), task["without_figure"]) == (["mean"], ["by_kind"])
 
 
 def test_arguments_with_a_default_are_given_too_and_empty_folders_go(tmp_path: Path, tasks: Path) -> None:

@@ -73,7 +73,7 @@ def looked_up(tasks: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         raise OSError("no network")
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    for name in KEYS:
+    for name in (*KEYS, "HF_HUB_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     return found
 
@@ -125,6 +125,31 @@ def test_other_addresses_are_looked_up(looked_up: list[Any], host: str) -> None:
     with without_judges() as asked, pytest.raises(OSError, match="no network"):
         socket.getaddrinfo(host, 443)
     assert (looked_up, asked) == ([host], [])
+
+
+@pytest.mark.parametrize("key", ["", "made-up"])
+def test_offline_nobody_is_asked(looked_up: list[Any], monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for host in ("example.org", "api.openai.com"):
+        with without_judges(), pytest.raises(JudgeAsked):
+            socket.getaddrinfo(host, 443)
+    with without_judges(), pytest.raises(OSError, match="no network"):
+        socket.getaddrinfo("localhost", 8000)
+    assert looked_up == ["localhost"]
+
+
+def test_trying_a_task_out_sends_nothing_anywhere(tmp_path: Path, tasks: Path, looked_up: list[Any]) -> None:
+    """EgoSchema's aggregation posts all answers to a public server: once there are some, and not before."""
+    add(tasks, "\ndef mean(items):\n    ask('', 'scores.example.org')\n    return sum(items) / len(items)\n")
+    seen: list[bool] = []
+
+    def load() -> toy.ToyModel:
+        seen.append("scores.example.org" in looked_up)
+        return toy.ToyModel()
+
+    execute(SPEC, load, RunDirectory(tmp_path / "run"))
+    assert (seen, "scores.example.org" in looked_up) == ([False], True)
 
 
 def test_contexts_may_overlap(looked_up: list[Any]) -> None:
