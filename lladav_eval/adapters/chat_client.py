@@ -24,6 +24,8 @@ from lladav_eval.adapters.chat_reply import (
     PastDeadline,
     RequestRejected,
     Stopped,
+    in_time,
+    left_until,
     read_reply,
     retry_after,
 )
@@ -182,7 +184,7 @@ class ChatClient:
                 raise PastDeadline(reason) from None
             if made < self.patience.attempts:
                 seconds = self.patience.pause(attempt, pause, self._random.random())
-                left = _left(deadline)
+                left = left_until(deadline)
                 if stop.wait(min(seconds, left)):
                     raise Stopped
                 if seconds >= left:
@@ -213,9 +215,12 @@ class ChatClient:
             raise Passing(f"{type(error).__name__}: {self._redact(one_line(error))}") from None
         status = response.status_code
         if status in _RETRIED:
-            raise Passing(f"status {status}", retry_after(response), unreachable=status == 429)
+            raise Passing(f"status {status}{self._said(response)}", retry_after(response), unreachable=status == 429)
         self._refuse(response)
-        return read_reply(response, self.endpoint.model, time.perf_counter() - started, attempt)
+        reply = read_reply(response, self.endpoint.model, time.perf_counter() - started, attempt)
+        if reply is None:
+            raise Passing(f"a reply that is not a chat completion{self._said(response)}")
+        return reply
 
     def _post(self, client: httpx.Client, url: str, body: dict[str, Any], deadline: float | None) -> httpx.Response:
         """The whole response, read piece by piece: httpx's own timeout begins anew with every piece.
@@ -223,7 +228,7 @@ class ChatClient:
         Patience and deadline are looked at between pieces of the body. A piece under way may take as long again, and
         what comes without a body (headers, lengths of chunks) is bounded by its size alone: httpx shows it when whole.
         """
-        timeout = min(self.patience.timeout, _in_time(deadline))
+        timeout = min(self.patience.timeout, in_time(deadline))
         end = time.perf_counter() + self.patience.timeout
         content = json.dumps(body).encode("ascii")  # half of a surrogate pair has no UTF-8, but an escape
         headers = {"Content-Type": "application/json", **self._headers()}
@@ -234,11 +239,11 @@ class ChatClient:
                     reply += piece
                     if len(reply) > MOST_BYTES:
                         raise NoUsableReply(f"{self.who} sent more than {MOST_BYTES:,} bytes")
-                    _in_time(deadline)
+                    in_time(deadline)
                     if time.perf_counter() > end:
                         raise Passing(f"no whole reply in {self.patience.timeout:g} s")
         except httpx.TimeoutException:
-            _in_time(deadline)
+            in_time(deadline)
             raise
         coded = ("content-encoding", "content-length")  # the bytes are decoded by now
         kept = [item for item in response.headers.multi_items() if item[0].lower() not in coded]
@@ -253,14 +258,17 @@ class ChatClient:
         if status == 404:
             raise UsageError(f"{self.who}: no such address or model (status 404); check MODEL@URL")
         if 300 <= status < 400:
-            place = self._redact(response.headers.get("location", "no address").partition("?")[0])
-            raise UsageError(
-                f"{self.who}: redirects (status {status}, {one_line(Exception(place))}); give that address"
-            )
+            place = self._redact(response.headers.get("location", "").partition("?")[0])
+            shown = one_line(Exception(place or "no address"))
+            raise UsageError(f"{self.who}: redirects (status {status}, {shown}); give that address")
         if not 200 <= status < 300:
-            words = self._redact(response.text)
-            shown = one_line(Exception(words))
-            raise RequestRejected(f"{self.who} rejects the request (status {status}): {shown}", words)
+            message = f"{self.who} rejects the request (status {status}){self._said(response)}"
+            raise RequestRejected(message, self._redact(response.text))
+
+    def _said(self, response: httpx.Response) -> str:
+        """How the body begins, behind a colon; empty where there is none."""
+        words = self._redact(response.text).strip()
+        return f": {one_line(Exception(words))}" if words else ""
 
     def _key(self) -> str | None:
         return next((os.environ[name] for name in self.key_variables if os.environ.get(name)), None)
@@ -279,19 +287,6 @@ class ChatClient:
             if os.environ.get(name):
                 text = text.replace(os.environ[name], "***")
         return text
-
-
-def _left(deadline: float | None) -> float:
-    """Seconds until the deadline, endless without one, none behind it."""
-    return float("inf") if deadline is None else max(0.0, deadline - time.perf_counter())
-
-
-def _in_time(deadline: float | None) -> float:
-    """The same. Raises PastDeadline if there are none."""
-    left = _left(deadline)
-    if not left:
-        raise PastDeadline
-    return left
 
 
 def _worded(body: dict[str, Any], unwanted: frozenset[str]) -> dict[str, Any]:

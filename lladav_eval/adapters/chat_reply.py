@@ -59,14 +59,14 @@ class Passing(Exception):
         self.unreachable = unreachable
 
 
-def read_reply(response: httpx.Response, asked: str, seconds: float, attempt: int) -> ChatReply:
-    """What a chat completion says; ``asked`` is the model's name where it gives none. Raises Passing if it is none."""
+def read_reply(response: httpx.Response, asked: str, seconds: float, attempt: int) -> ChatReply | None:
+    """What a chat completion says, None if it is none; ``asked`` is the model's name where it gives none."""
     try:
         value = response.json()
         choice = value["choices"][0]
         text = _text(choice["message"])
     except (ValueError, KeyError, IndexError, TypeError, RecursionError):
-        raise Passing("a reply that is not a chat completion") from None
+        return None
     usage = value.get("usage")
     usage = usage if isinstance(usage, dict) else {}
     served, reason = value.get("model"), choice.get("finish_reason")
@@ -106,3 +106,16 @@ def retry_after(response: httpx.Response) -> float | None:
     with contextlib.suppress(ValueError, TypeError):
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
     return None
+
+
+def left_until(deadline: float | None) -> float:
+    """Seconds until the deadline, endless without one, none behind it."""
+    return float("inf") if deadline is None else max(0.0, deadline - time.perf_counter())
+
+
+def in_time(deadline: float | None) -> float:
+    """The same. Raises PastDeadline if there are none."""
+    left = left_until(deadline)
+    if not left:
+        raise PastDeadline
+    return left

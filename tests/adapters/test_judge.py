@@ -122,7 +122,7 @@ def test_a_judge_that_keeps_failing_is_one_error_and_what_came_is_kept(server: C
     asked = judge(server, tmp_path, concurrency=1)
     server.behaviours = [status(200, completion("fine")), *[status(500)] * 9]
     with pytest.raises(
-        EnvironmentError_, match=r"no usable reply in 4 attempts \(status 500\).*run the command again"
+        EnvironmentError_, match=r"no usable reply in 4 attempts \(status 500: \{\}\).*run the command again"
     ) as caught:
         asked.ask_all(["a", "b", "c", "d"])
     assert caught.value.exit_code == 3
@@ -186,6 +186,30 @@ def test_what_does_not_pass_is_not_tried_again_and_the_key_stays_secret(
     assert "\n" not in str(caught.value)
     everything = caplog.text + repr(asked) + repr(vars(asked)) + (tmp_path / "judge.jsonl").read_text()
     assert KEY not in everything
+
+
+@pytest.mark.parametrize(
+    ("code", "body", "said"),
+    [
+        (
+            200,
+            '{"error": {"message":\n"too busy"}}',
+            '(a reply that is not a chat completion: {"error": {"message": "too busy"}});',
+        ),
+        (200, " ", "(a reply that is not a chat completion);"),
+        (503, f"no engine for {KEY}", "(status 503: no engine for ***);"),
+        (413, "", "rejects the request (status 413); "),
+        (302, "", "redirects (status 302, no address); "),
+    ],
+)
+def test_what_a_failing_endpoint_says_is_told(
+    server: ChatServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, body: str, said: str
+) -> None:
+    monkeypatch.setenv("LLADAV_EVAL_JUDGE_KEY", KEY)
+    server.behaviours = [status(code, body)] * QUICK.attempts
+    with pytest.raises(EvalError) as caught:
+        judge(server, tmp_path).ask("a")
+    assert said in f"{caught.value}; "
 
 
 def test_a_judge_that_rejects_the_first_request_of_all_is_wrong_usage(server: ChatServer, tmp_path: Path) -> None:
