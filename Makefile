@@ -35,7 +35,7 @@ $(VENV)/installed-dev: $(VENV)/installed
 	@touch $@
 
 eval: $(VENV)/installed  ## evaluate MODEL on TASK, print the table, leave results/runs/<id>
-	@$(BIN)/lladav-eval run --task $(TASK) --model $(MODEL) $(if $(LIMIT),--limit $(LIMIT)) $(if $(DATA),--data $(DATA)) $(ARGS)
+	@$(BIN)/lladav-eval run --task=$(TASK) --model=$(MODEL) $(if $(LIMIT),--limit=$(LIMIT)) $(if $(DATA),--data=$(DATA)) $(ARGS)
 
 compare: $(VENV)/installed  ## the embedded model beside its autoregressive twin: quality, cost, paired statistics
 	@$(BIN)/lladav-eval run --task pocket --model pocket --out results/runs/pocket

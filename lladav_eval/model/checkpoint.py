@@ -46,9 +46,9 @@ def find_checkpoint(name: str, offline: bool = False) -> Path:
     if name in EMBEDDED:
         return Path(__file__).resolve().parents[1] / "pocket" / "checkpoints" / EMBEDDED[name]
     path = Path(name).expanduser()
-    if path.is_dir():
+    if name and path.is_dir():
         return path
-    if path.exists():
+    if name and path.exists():
         raise CheckpointError(f"{name}: is a file; give the directory that holds config.json and *.safetensors")
     if not HUB_NAME.fullmatch(name):
         raise CheckpointError(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -27,3 +29,11 @@ def test_every_room_has_a_line_in_the_architecture_page() -> None:
     for room in (ROOT / "lladav_eval").iterdir():
         if room.is_dir() and (room / "__init__.py").exists():
             assert f"`lladav_eval/{room.name}/`" in text, f"docs/architecture.md says nothing of {room.name}"
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
+def test_make_passes_an_empty_task_on_as_one() -> None:
+    """As of a variable that a pipeline never set; ``--task --model M`` would make the model's option the task."""
+    command = ("make", "-n", "-o", ".venv/installed", "eval", "TASK=", "MODEL=-m", "LIMIT=-1")
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "run --task= --model=-m --limit=-1" in said

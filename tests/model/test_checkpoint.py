@@ -237,7 +237,7 @@ def test_hash_follows_content_not_place(checkpoint: Path, tmp_path_factory: pyte
 def test_names_that_mean_nothing_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no such directory"):
         find_checkpoint("nowhere at all")
-    for path in ("./nope", "../nope", "a/..", "a--b/c", "a/b."):
+    for path in ("", "./nope", "../nope", "a/..", "a--b/c", "a/b."):
         with pytest.raises(CheckpointError, match="no such directory"):
             find_checkpoint(path)
         assert not HUB_NAME.fullmatch(path)
