@@ -21,7 +21,7 @@ import typer
 import lladav_eval
 from lladav_eval.cli import compare, data, doctor, leaderboard, listing, log, plan, regress, report, run, score, sweep
 from lladav_eval.cli.console import keep_streams
-from lladav_eval.errors import EvalError, Interrupted
+from lladav_eval.errors import EnvironmentError_, EvalError, Interrupted
 from lladav_eval.interrupts import interrupts
 
 DEBUG_VARIABLE = "LLADAV_EVAL_DEBUG"
@@ -55,6 +55,10 @@ def options(
     """Options before the command."""
     if debug:
         os.environ[DEBUG_VARIABLE] = "1"
+    try:
+        os.getcwd()
+    except FileNotFoundError:  # later some library ends the process for it
+        raise EnvironmentError_("the current directory has been removed: change to another one") from None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -189,15 +189,13 @@ def _run(spec: RunSpec, out: Path | None, resume: bool, retry_failed: bool) -> N
 
     from lladav_eval.cli.console import output
     from lladav_eval.cli.engines import choose_engine, model_loader
-    from lladav_eval.errors import UsageError
     from lladav_eval.reports.escape import printable
     from lladav_eval.reports.table import markdown_table, notes, print_results
     from lladav_eval.runs.execute import execute
     from lladav_eval.runs.store import DEFAULT_ROOT, RunDirectory, run_id
 
-    if out == Path():
-        raise UsageError("--out is empty or the current directory: name a directory of the run's own")
     directory = RunDirectory(out if out is not None else DEFAULT_ROOT / run_id(spec))
+    _refuse_a_folder_above(directory.path, known=directory.manifest.exists())
     messages = Console(stderr=True)
 
     def warn(text: str) -> None:
@@ -225,6 +223,18 @@ def _run(spec: RunSpec, out: Path | None, resume: bool, retry_failed: bool) -> N
             f"error: {result.failed} of {total} samples failed; the reasons are in {directory.samples}", err=True
         )
         raise typer.Exit(1)
+
+
+def _refuse_a_folder_above(out: Path, known: bool) -> None:
+    """Raises UsageError where ``out`` is the current directory or holds it, unless that is ``known`` as a run's."""
+    import os
+
+    from lladav_eval.errors import UsageError
+
+    if out == Path():
+        raise UsageError("--out is empty or the current directory: name a directory of the run's own")
+    if Path.cwd().is_relative_to(os.path.realpath(out)) and not known:
+        raise UsageError(f"--out {out} is or holds the current directory: name a directory of the run's own")
 
 
 def _use_data(folder: Path) -> None:

@@ -249,6 +249,8 @@ def test_no_command_shows_the_help_as_it_is_written(capsys: pytest.CaptureFixtur
     ("options", "said"),
     [
         (["--model", "pocket", "--out", ""], "--out is empty or the current directory"),
+        (["--model", "pocket", "--out", ".."], "--out .. is or holds the current directory"),
+        (["--model", "pocket", "--out", "/"], "--out / is or holds the current directory"),
         (["--model", "pocket", "--time-limit", "inf"], "'--time-limit': Input should be less than"),
         (["--model", "./nope"], "no such directory, and not a hub name"),
     ],
@@ -256,6 +258,21 @@ def test_no_command_shows_the_help_as_it_is_written(capsys: pytest.CaptureFixtur
 def test_options_of_run_that_mean_nothing(capsys: pytest.CaptureFixture[str], options: list[str], said: str) -> None:
     assert invoke(["run", "--task", "pocket_digits", "--limit", "1", *options]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_run_goes_on_from_inside_its_folder_but_not_from_one_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from lladav_eval.cli.run import _refuse_a_folder_above
+
+    inside = tmp_path / "run" / "report"
+    inside.mkdir(parents=True)
+    monkeypatch.chdir(inside)
+    _refuse_a_folder_above(tmp_path / "run", known=True)
+    _refuse_a_folder_above(tmp_path / "run2", known=False)
+    inside.rmdir()
+    assert invoke(["run", "--task", "pocket_digits", "--limit", "1", "--model", "pocket"]) == 3
+    assert "the current directory has been removed" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
