@@ -11,6 +11,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from lladav_eval.errors import EnvironmentError_, UsageError, one_line
@@ -113,7 +114,7 @@ def sample_rows(run: RunData, limit: int) -> Iterator[list[Any]]:
 
 
 def log_run(run: RunData, destination: Destination, samples: int) -> str:
-    """Log one run; gives the address of its page, or the folder of an offline one.
+    """Log one run; gives the address of its page, or the folder that `wandb sync` takes of an offline one.
 
     Raises EnvironmentError_ where wandb isn't installed, isn't logged in, or can't be reached.
     """
@@ -157,7 +158,7 @@ def log_run(run: RunData, destination: Destination, samples: int) -> str:
                 if path.is_file():
                     artifact.add_file(str(path))
             logged.log_artifact(artifact)
-            page = str(logged.dir if offline else logged.url)
+            page = str(Path(logged.dir).parent if offline else logged.url)
     except (wandb.Error, OSError) as error:
         raise EnvironmentError_(
             f"Weights & Biases: {one_line(error)}; log in with `wandb login`, or give --offline and `wandb sync` later"

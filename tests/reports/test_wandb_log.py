@@ -84,7 +84,8 @@ def test_offline_logging_writes_all_of_it(
     monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "staging"))
     assert invoke(["log", str(run), "--wandb", "project", "--group", "nightly", "--tag", "pocket"]) == 0
     out, err = capfd.readouterr()
-    assert out.startswith("logged: mine -> ")
+    (folder,) = tmp_path.glob("wandb/offline-run-*")
+    assert out == f"logged: mine -> {folder}\n", "the folder that `wandb sync` takes"
     assert "wandb: WARNING" not in err
     found = records(tmp_path)
     (begun,) = [record.run for record in found if record.HasField("run")]
