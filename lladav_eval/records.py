@@ -61,6 +61,10 @@ class Request:
     def __post_init__(self) -> None:
         if self.mode not in (None, *get_args(ThinkMode)):
             raise SettingError(f"mode={self.mode!r}: choose one of {', '.join(get_args(ThinkMode))}, or None")
+        frames = self.video if isinstance(self.video, tuple) else ()
+        for image in (*self.images, *frames):
+            if not hasattr(image, "convert"):
+                raise SettingError(f"{image!r:.80} is no PIL image: open files with PIL.Image.open, and give a tuple")
 
     @property
     def media_bytes(self) -> int:

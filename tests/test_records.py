@@ -66,6 +66,10 @@ def test_replacing_a_setting_checks_it_again() -> None:
         dataclasses.replace(SamplingParams(**VALID), steps=3)
 
 
-def test_a_misspelt_mode_is_refused() -> None:
+def test_a_misspelt_mode_and_media_that_are_no_pictures_are_refused() -> None:
+    with pytest.raises(SettingError, match="'p' is no PIL image: open files with"):
+        Request("hi", images="picture.png")  # type: ignore[arg-type]
+    with pytest.raises(SettingError, match="None is no PIL image"):
+        Request("hi", video=(None,))  # type: ignore[arg-type]
     with pytest.raises(SettingError, match="mode='no-think': choose one of think, no_think, or None"):
         Request("x", mode="no-think")  # type: ignore[arg-type]
