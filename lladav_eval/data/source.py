@@ -15,6 +15,7 @@ from lladav_eval.data.table import Table
 from lladav_eval.errors import EnvironmentError_, TaskError, UsageError
 
 DATA_VARIABLE = "LLADAV_EVAL_DATA"
+_PIN_ANEW = "put the pinned data back, or pin these with `lladav-eval data lock --accept-new-revision`"
 
 
 def default_data_dir() -> Path:
@@ -84,15 +85,16 @@ def local_files(split: Split, root: Path) -> list[Path]:
 
 
 def _open_pinned(split: Split, root: Path, entry: Entry) -> Table:
-    reasons = missing_files(root, entry)
+    local, reasons = entry.revision.startswith("local:"), missing_files(root, entry)
     if reasons:
-        raise TaskError(f"{split.name} is not as pinned in the lock file: {reasons[0]}; fetch it again")
+        fix = _PIN_ANEW if local else "fetch it again"
+        raise TaskError(f"{split.name} is not as pinned in the lock file: {reasons[0]}; {fix}")
     files = [root / file.path for file in entry.tables]
-    if not entry.revision.startswith("local:"):
+    if not local:
         return Table(split.name, files, root, entry.revision)
     table = Table(split.name, files, root)
     if table.revision != entry.revision:
-        raise changed(split, entry.revision, table.revision, "pin it anew with `lladav-eval data lock`")
+        raise changed(split, entry.revision, table.revision, _PIN_ANEW)
     return table
 
 
