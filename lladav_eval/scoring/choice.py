@@ -18,11 +18,14 @@ from lladav_eval.scoring.wording import (
     CJK,
     alone,
     bare_letters,
+    begins_list,
     chosen_at_end,
     is_called_wrong,
+    is_item,
     is_reference,
     joined_before,
     occurs,
+    without_bullet,
 )
 
 _LABEL_SHAPED = re.compile(r"\W*([A-Za-z])\W*")
@@ -99,21 +102,25 @@ class _Readings:
         """The letter that a text states, begins with, ends in or calls the option; the last not behind a turn."""
         stated, whole = stated_answer(text), clean(text)
         # Of a box before what the text states nothing is left.
-        last = stated is None or stated_answer(text.rpartition("box")[2]) is None
-        framed = [clean(each) for each in boxed(text)] if last else []
+        states = stated is not None and stated_answer(text.rpartition("box")[2]) is not None
+        framed = [] if states else [clean(each) for each in boxed(text)]
         if framed or stated is not None:
             found = self.of_statement(stated or "", contents) or set[str]().union(
                 *(self.of_statement(each, contents) for each in framed)
             )
             found = found or self.at_start(_plain(whole), contents) or self.of_last_line(text, contents)
         else:
+            # Long texts go through the options one by one: only their last line may conclude, if it isn't one of these.
+            before, _, final = text.strip().rpartition("\n")
+            last = _plain(final)
+            listing = turn or (before != "" and is_item(final))
             found = (
                 self.of_first_line(text, contents)
                 or self.of_last_line(text, contents)
                 or self.at_start_of_text(whole, contents)
-                or chosen_at_end(_plain(whole), self.letters)
-                or self._affirmed(self.correct, _plain(whole))
-                or (set() if turn else self.anywhere(_plain(whole)))
+                or chosen_at_end(last, self.letters)
+                or self._affirmed(self.correct, last)
+                or (set() if listing else self.anywhere(last))
                 or self.begins_with_content(whole, contents)
                 or self.with_content(concluded_answer(text) or "", contents)
             )
@@ -146,7 +153,7 @@ class _Readings:
         """
         if self._lists_options(_plain(text)):
             return set()
-        line, *others = text.strip().split("\n")
+        line, *others = without_bullet(text.strip()).split("\n")
         found = self._whole_label(_plain(line), contents) or self.with_content(_plain(line), contents)
         return found.union(*(self._whole_label(_plain(other), contents) for other in others)) if found else found
 
@@ -159,7 +166,9 @@ class _Readings:
         before = lines[:-1]
         found = [label for label in map(self.leading.match, before) if label]
         labels = "".join(_letter(label) for label in found if not _DENIED_BEHIND.match(label.string, _end(label)))
-        if not before or labels not in ("", self.letters) or is_denied(before[-1], len(before[-1])):
+        if not before or labels not in ("", self.letters):
+            return set()
+        if is_denied(before[-1], len(before[-1])) or begins_list(before[-1]):
             return set()
         return self._whole_label(lines[-1], contents)
 
@@ -225,8 +234,9 @@ class _Readings:
     def anywhere(self, text: str) -> set[str]:
         """The letter in brackets, if it is one; else those called an option."""
         bracketed = self._affirmed(self.bracketed, text)
-        named = set() if len(bracketed) == 1 else self._affirmed(self.named, text)
-        return named or bracketed
+        if len(bracketed) == 1:
+            return bracketed
+        return self._affirmed(self.named, text) | self._affirmed(self.correct, text) or bracketed
 
     def _affirmed(self, pattern: re.Pattern[str], text: str, statement: bool = False) -> set[str]:
         found: set[str] = set()
@@ -235,7 +245,9 @@ class _Readings:
             place = match.start()
             if place < done:
                 continue
-            aside = _NEGATION.search(text, done, place) if statement else is_reference(text, place)
+            aside = pattern is self.bracketed and is_reference(text, place)
+            if statement:
+                aside = _NEGATION.search(text, done, place) is not None
             letters, done = self._run(text, match)
             if not aside and not is_denied(text, place) and not is_called_wrong(text, done):
                 found |= letters | joined_before(text, place, self.letters)
@@ -289,9 +301,14 @@ def _readings(letters: str) -> _Readings:
         ),
         cued=re.compile(rf"(?:(?:[Oo]ption|[Cc]hoice|[Ll]etter)\s+)?[\"'*(]*(?:{'|'.join(alternatives)})"),
         bracketed=re.compile(rf"(?<![A-Za-z0-9_\])}}])[(\[]\s*([{among}])\s*[)\]]"),
-        named=re.compile(rf"\b(?:[Oo]ption|[Cc]hoice|[Ll]etter)s?(?:\s+is)?[:\s]\s*[\"'*(]*([{among}])\b[)\"'*]*"),
+        named=re.compile(
+            r"(?<![Ee]ach )\b(?:[Oo]ption|[Cc]hoice|[Ll]etter)(?:s(?!:))?(?:\s+is)?[:\s]"
+            rf"\s*[\"'*(]*([{among}])\b[)\"'*]*"
+        ),
         correct=re.compile(
-            rf"(?<![\w.'(-])[(\[]?([{among}])[)\]]?(?=\s+is\s+(?:(?:the\s+)?(?:correct|right)|the\s+(?:best\s+)?(?:answer|option|choice))\b)"
+            rf"(?<![\w.'(-])(?<![Ss]tatement )[(\[]?([{among}])[)\]]?"
+            r"(?=\s+is\s+(?:also\s+)?(?:(?:the\s+)?(?:correct|right)|the\s+(?:best\s+)?(?:answer|option|choice))\b"
+            r"(?!\s+(?:in|for|about|regarding|that|when|if|only)\b))"
             rf"|(?<![A-Za-z0-9.'(-])([{among}])(?:\u9009\u9879)?\u662f?(?:\u6b63\u786e|\u5bf9\u7684?(?!\w))"
         ),
         further=re.compile(

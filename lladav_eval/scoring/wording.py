@@ -9,15 +9,16 @@ from lladav_eval.scoring.extract import is_denied
 
 CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 """Signs that are no part of the word before them, for a character class."""
+_BULLET = re.compile(r"^(?:[-*\u2022]|#{1,6})\s+")
 _LONE = re.compile(
-    # A bullet, an arrow; "option", also in Chinese; then the letter and marks, but not those of "not B" or "B+".
-    r"(?:-+(?:>\s*|\s+)|[^\w\s(\[\"'<!~\u00ac+-]{1,3}\s*)?(?:(?:option|choice|letter)\s+|\u9009\u9879)?"
-    r"(?:[(\[{\"'<]*([A-Za-z])[^\w+-]*|(\W*[A-Za-z].*))",
+    # An arrow or another sign; "option", also in Chinese; then the letter and marks, but not those of "not B" or "B+".
+    r"(?:-+>\s*|[^\w\s(\[\"'<!~\u00ac+*#\u2022-]{1,3}\s*)?(?:(?:option|choice|letter)\s+|\u9009\u9879)?"
+    r"(?:[(\[{\"'<]*([A-Za-z])[^\w+=<>/^-]*|(\W*[A-Za-z].*))",
     re.IGNORECASE,
 )
 _BAD = r"(?:incorrect|wrong|eliminated|excluded|ruled\s+out)\b"
 _WRONG = re.compile(
-    rf"[)\]\"'*]*\s*(?:[:(-]\s*{_BAD}|\.?\s*{_BAD}(?=\s*(?:[.,;)]|$|because\b|since\b))"
+    rf"[)\]\"'*]*\s*(?:[:(-]\s*{_BAD}|\.?\s*{_BAD}(?=\s*(?:[.,;)]|$))"
     r"|(?:is|was|does|did|can|could|has|seems|looks|would|should|will)(?:n't|\s*not)\s+(?!only\b)\w)",
     re.IGNORECASE,
 )
@@ -26,17 +27,27 @@ _REFERENCE = re.compile(
     r"(?:figure|fig\.?|image|picture|panel|graph|diagram|photo|equation|table|step))\s*$",
     re.IGNORECASE,
 )
+_ITEM = re.compile(
+    r"\s*(?:[-*\u2022]\s|\d{1,2}[.)]\s|[\W_]*(?:(?:option|choice|letter|statement)s?\s+[(\[]?[A-Za-z]\b|[A-Za-z][.):]))",
+    re.IGNORECASE,
+)
+_LIST_BEGINS = re.compile(r"\b(?:options|choices|each\s+(?:option|choice|one))[^\w:]{0,4}:\W{0,4}$", re.IGNORECASE)
 _OPEN = re.compile(r"\b(?:if|either|whether|unless|or|could|might|may)\b", re.IGNORECASE)
 _NEAR = 30
 """How far before a letter words that belong to it are looked for."""
 
 
 def alone(line: str) -> tuple[str | None, str]:
-    """The letter, if it is all that a line says, and the line; without a bullet, an arrow or "option" before it."""
+    """The letter, if it is all that a line says, and the line; without an arrow or "option" before it."""
     match = _LONE.fullmatch(line)
     if match is None:
         return None, line
     return (match[1].upper(), match[1]) if match[1] else (None, match[2])
+
+
+def without_bullet(text: str) -> str:
+    """The only line of a text, without a bullet; several lines may be a list of which the last isn't the answer."""
+    return text if "\n" in text else _BULLET.sub("", text)
 
 
 def is_called_wrong(text: str, place: int) -> bool:
@@ -47,6 +58,16 @@ def is_called_wrong(text: str, place: int) -> bool:
 def is_reference(text: str, place: int) -> bool:
     """Whether the words before ``place`` only point to a part of the picture: "in", "in figure"."""
     return _REFERENCE.search(text[max(0, place - _NEAR) : place]) is not None
+
+
+def is_item(line: str) -> bool:
+    """Whether a line begins as one of a list does."""
+    return _ITEM.match(line) is not None
+
+
+def begins_list(line: str) -> bool:
+    """Whether the options follow behind a line: "Let's look at each option:"."""
+    return _LIST_BEGINS.search(line) is not None
 
 
 def occurs(content: str, lowered: str) -> bool:

@@ -30,6 +30,8 @@ CITIES = {"A": "Paris", "B": "London", "C": "Berlin", "D": "Rome"}
         "Option C is not visible.\nWait, let me look again.\nHence (B) is correct.", "The value in (A) is large. So B.",
         "So it's B.\n\nI hope this helps!", "The car is dark blue.\n\nLet me know if you need more help.",
         "Correct option:\nThe nearest one fits.\n\n\\[\n\\boxed{B} - dark blue\n\\]",
+        "Let's consider each option:\n- Option A: too bright.\n- Option C: none there.\n\nIt fits only option B.",
+        "The colour (C) would be wrong.\nOptions (A) and (D) don't fit either.\nThis leaves us with (B).",
         # Taken back.
         "The answer is A. Wait, actually it's B.", "A. No wait, B.", "A\n\nActually, B", "(A)... no, (B).",
         "Answer: A. Correction: B", "Answer: A. On second thought, B.", "red. Wait, actually it is dark blue.",
@@ -54,6 +56,12 @@ def test_b_is_said(text: str) -> None:
         "A: incorrect\nB: correct", "A\nB", "Option A\nOption B", "- A\n- B", "A. red\nB. dark blue", "B\n\nA\n\nC",
         "\\boxed{B} was wrong. The answer is none of them.",
         "Option B is not visible.", "(B) does not fit here", "The value in (B) is large.",
+        # Broken off before they conclude.
+        "Which?\n\nOptions:\n(A) red\n(B) dark blue\n(C) a cat\n(D) 7\n\nThe picture shows a street with a",
+        "Which?\n\nOptions:\n(A) red", "Which?\n\nOptions:\n(A", "Let's look at each option:\n\nA. red\n\nB. dark",
+        "Let's evaluate each option: A. Red - it is seen in the", "First, the wall.\n- The roof (B) is", "It is\n- A",
+        "The force (B) is large.\nThen we need the mass of it", "1. Option A: red\n2. Option B: dark", "So\n\\[\nA =",
+        "Consider them.\nOption B features dark",
         "~B", "!B", "There is no B.", "A is more likely than C, less likely B.",
         "The point on the line is B.", "I think A is wrong", "I don't think it's B.",
         "If it's red then A, else it's B.",
