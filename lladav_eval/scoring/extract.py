@@ -172,9 +172,14 @@ def concluded_answer(text: str) -> str | None:
     return behind or None
 
 
+def last_line(text: str) -> str:
+    """The last line, cleaned: what several lines come to, as those before it may weigh anything."""
+    return clean(text.strip().rpartition("\n")[2])
+
+
 def last_sentence(text: str) -> str:
     """The last sentence of the last line, cleaned."""
-    return _SENTENCE_END.split(clean(text.strip().rpartition("\n")[2]))[-1]
+    return _SENTENCE_END.split(last_line(text))[-1]
 
 
 def without_therefore(text: str) -> str:

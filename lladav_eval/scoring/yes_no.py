@@ -1,10 +1,10 @@
-"""Yes or no questions (POPE, MME): the first word decides; otherwise the only one of the two that occurs."""
+"""Yes or no questions (POPE, MME): the first word decides; otherwise the only one of the two in the last line."""
 
 from __future__ import annotations
 
 import re
 
-from lladav_eval.scoring.extract import UNABLE, clean, is_denied, stated_answer
+from lladav_eval.scoring.extract import UNABLE, clean, is_denied, last_line, stated_answer
 from lladav_eval.scoring.spoken import reconsidered, spoken
 
 _SAID = re.compile(
@@ -36,7 +36,7 @@ def _read(text: str) -> str | None:
         first = _SAID.match(_MARKS.sub("", candidate))
         if first and len(_words(first)) == 1:
             return _words(first).pop()
-    distinct = _all_words(whole)
+    distinct = _all_words(last_line(text))
     return distinct.pop() if len(distinct) == 1 else None
 
 

@@ -61,6 +61,8 @@ from lladav_eval.scoring.yes_no import extract_yes_no
         ("No. On second thought, yes.", "yes"),
         ("Yes. Actually, it is a large one.", "yes"),
         ("Actually, yes", "yes"),
+        ("The wall has no windows.\nThe roof is", None),
+        ("The wall has no windows.\nSo I would say yes.", "yes"),
     ],
 )
 def test_extract_yes_no(text: str, answer: str | None) -> None:

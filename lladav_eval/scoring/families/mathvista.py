@@ -17,7 +17,15 @@ from lladav_eval.errors import TaskError
 from lladav_eval.records import Score
 from lladav_eval.scoring.choice import extract_choice
 from lladav_eval.scoring.distance import levenshtein
-from lladav_eval.scoring.extract import clean, is_denied, is_empty, joined_thousands, last_boxed, stated_answer
+from lladav_eval.scoring.extract import (
+    clean,
+    is_denied,
+    is_empty,
+    joined_thousands,
+    last_boxed,
+    last_line,
+    stated_answer,
+)
 from lladav_eval.scoring.judging import Judge, JudgeCall, prompt_template, unsettled
 from lladav_eval.scoring.registry import Scorer
 from lladav_eval.scoring.rows import (
@@ -32,6 +40,7 @@ from lladav_eval.scoring.rows import (
     verdict,
 )
 from lladav_eval.scoring.spoken import reconsidered, spoken
+from lladav_eval.scoring.wording import is_item
 
 _BRACKETED = re.compile(r"\(([a-zA-Z])\)")
 _NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?|[-+]?\.\d+", re.ASCII)
@@ -151,10 +160,10 @@ def _read_free(row: Row, answer_type: str, text: str) -> str | None:
     """The answer of a free-form question."""
     stated = stated_answer(text)
     stated = last_boxed(text) if stated is None else stated
-    said = joined_thousands(clean(text if stated is None else stated))
     if answer_type == "list":
-        lists = set(_affirmed(_LIST, said))
+        lists = set(_affirmed(_LIST, clean(text if stated is None else stated)))
         return lists.pop() if len(lists) == 1 else None
+    said = joined_thousands(_short(text) if stated is None else stated)
     if said.startswith("not "):
         return None
     number = _number(said)
@@ -165,6 +174,15 @@ def _read_free(row: Row, answer_type: str, text: str) -> str | None:
     if answer_type == "integer":
         return str(int(number)) if number == int(number) else str(number)
     return normalise(row, str(number))
+
+
+def _short(text: str) -> str:
+    """Where the number may stand: in a first line that is nothing else, or anywhere if it is the last line's, too."""
+    first, several, _ = text.strip().partition("\n")
+    last = last_line(text)
+    if _NUMBER.fullmatch(clean(first)):
+        return clean(first)
+    return "" if several and (is_item(last) or not _NUMBER.search(last)) else clean(text)
 
 
 def _number(text: str) -> float | None:
