@@ -117,7 +117,7 @@ class _Readings:
             found = (
                 self.of_first_line(text, contents)
                 or self.of_last_line(text, contents)
-                or self.at_start_of_text(whole, contents)
+                or (set() if self._lists_lines(text) else self.at_start_of_text(whole, contents))
                 or chosen_at_end(last, self.letters)
                 or self._affirmed(self.correct, last)
                 or (set() if listing else self.anywhere(last))
@@ -140,6 +140,7 @@ class _Readings:
             or self.at_start(plain, contents)
             or self._first(self.cued, plain, contents)
             or self._affirmed(self.bracketed, plain, statement=True)
+            or chosen_at_end(plain, self.letters)
             # Denied: then the text before is no answer either.
             or (set(self.letters) if self.bracketed.search(plain) else set())
             or self.begins_with_content(text, contents)
@@ -164,13 +165,22 @@ class _Readings:
         """
         lines = [_plain(line) for line in text.split("\n") if line.strip()]
         before = lines[:-1]
-        found = [label for label in map(self.leading.match, before) if label]
-        labels = "".join(_letter(label) for label in found if not _DENIED_BEHIND.match(label.string, _end(label)))
+        labels = self._labels(before)
         if not before or labels not in ("", self.letters):
             return set()
         if is_denied(before[-1], len(before[-1])) or begins_list(before[-1]):
             return set()
         return self._whole_label(lines[-1], contents)
+
+    def _labels(self, lines: Sequence[str]) -> str:
+        """The letters of the lines that begin with a label, without those that are denied."""
+        found = [label for label in map(self.leading.match, lines) if label]
+        return "".join(_letter(label) for label in found if not _DENIED_BEHIND.match(label.string, _end(label)))
+
+    def _lists_lines(self, text: str) -> bool:
+        """Whether the first two letters begin the first labelled lines of several."""
+        labels = self._labels([_plain(line) for line in text.split("\n")]) if "\n" in text else ""
+        return len(labels) > 1 and labels.startswith(self.letters[:2])
 
     def _whole_label(self, line: str, contents: Mapping[str, str]) -> set[str]:
         """The letter of a line that is a label, alone or with what it stands for."""
@@ -299,7 +309,7 @@ def _readings(letters: str) -> _Readings:
             rf"|([{listing}])\s*,|({'I' if 'I' in letters else '(?!)'})\s*,(?=\s*(?:because|since|not)\b)",
             re.IGNORECASE | re.ASCII,
         ),
-        cued=re.compile(rf"(?:(?:[Oo]ption|[Cc]hoice|[Ll]etter)\s+)?[\"'*(]*(?:{'|'.join(alternatives)})"),
+        cued=re.compile(rf"(?:(?:[Oo]ption|[Cc]hoice|[Ll]etter)\s+|\u9009\u9879)?[\"'*(]*(?:{'|'.join(alternatives)})"),
         bracketed=re.compile(rf"(?<![A-Za-z0-9_\])}}])[(\[]\s*([{among}])\s*[)\]]"),
         named=re.compile(
             r"(?<![Ee]ach )\b(?:[Oo]ption|[Cc]hoice|[Ll]etter)(?:s(?!:))?(?:\s+is)?[:\s]"

@@ -23,7 +23,7 @@ _TURN = re.compile(
         (?:wait(?=\s{0,3}(?:[,.!?:;\u2026-]|$)|\s+(?:no|actually|let)\b)|hold\s+on(?=\s?[,.!:;-])|scratch\s+that\b
             |correction\s?:|on\s+second\s+thoughts?\b)
     |(?:^|[.!?\n\u2026]\s{0,3})(?:(?:no|oh|but)[\s,]{1,3}){0,2}actually\b
-    |(?:\.\.\.|\u2026)\s?(?=no\b))[\s,.:;!\u2026-]{0,5}(?:actually[\s,]{1,3})?""",
+    |(?:\.\.\.|\u2026)\s?(?=no\b)|[,;]\s?(?=no,\s))[\s,.:;!\u2026-]{0,5}(?:actually[\s,]{1,3})?""",
     re.IGNORECASE | re.VERBOSE,
 )
 _MOST_TURNS = 8

@@ -12,7 +12,7 @@ CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _BULLET = re.compile(r"^(?:[-*\u2022]|#{1,6})\s+")
 _LONE = re.compile(
     # An arrow or another sign; "option", also in Chinese; then the letter and marks, but not those of "not B" or "B+".
-    r"(?:-+>\s*|[^\w\s(\[\"'<!~\u00ac+*#\u2022-]{1,3}\s*)?(?:(?:option|choice|letter)\s+|\u9009\u9879)?"
+    r"(?:-+>\s*|[^\w\s(\[\"'<!~\u00ac+*#\u2022-]{1,3}\s*)?(?:(?:option|choice|letter)(?::\s*|\s+)|\u9009\u9879)?"
     r"(?:[(\[{\"'<]*([A-Za-z])[^\w+=<>/^-]*|(\W*[A-Za-z].*))",
     re.IGNORECASE,
 )

@@ -26,6 +26,8 @@ from lladav_eval.scoring.registry import get_scorer
         ("Answer:", ["dark blue"], 0.0, 0.0),
         ("12%", ["12%"], 1.0, 1.0),
         ("yes.", ["yes"], 0.75, 1.0),
+        ("Question and Answer - FAQ", ["question and answer - FAQ"], 1.0, 1.0),
+        ("I choose life", ["I choose life"], 1.0, 1.0),
     ],
 )
 def test_anls(text: str, answers: list[str], official: float, strict: float) -> None:

@@ -44,7 +44,7 @@ def test_what_is_not_read_is_wrong_and_counted(family: str, text: str) -> None:
         ("The answer is A cat", None),
         ("The answer is A because", "A"),
         ("The answer is A, since B fails", "A"),
-        ("The answer is I think B", None),
+        ("The answer is I think B", "B"),
         ("Answer: A, B", None),
         ("the choice is: D", "D"),
         ("The answer is B-52", None),

@@ -32,6 +32,8 @@ CITIES = {"A": "Paris", "B": "London", "C": "Berlin", "D": "Rome"}
         "Correct option:\nThe nearest one fits.\n\n\\[\n\\boxed{B} - dark blue\n\\]",
         "Let's consider each option:\n- Option A: too bright.\n- Option C: none there.\n\nIt fits only option B.",
         "The colour (C) would be wrong.\nOptions (A) and (D) don't fit either.\nThis leaves us with (B).",
+        "Option: B\nReason: A isn't there.", "Answer: It's B", "A, no, B", "(A) is wrong.\n(B) is correct.",
+        "A. red: too bright\nB. dark blue: seen\nC. a cat: none\nD. 7: none\n\nIt must be option B here.",
         # Taken back.
         "The answer is A. Wait, actually it's B.", "A. No wait, B.", "A\n\nActually, B", "(A)... no, (B).",
         "Answer: A. Correction: B", "Answer: A. On second thought, B.", "red. Wait, actually it is dark blue.",
@@ -42,6 +44,7 @@ CITIES = {"A": "Paris", "B": "London", "C": "Berlin", "D": "Rome"}
         "Antwort: B", "Die richtige Antwort ist B.", "Réponse : B", "La réponse est B.", "Respuesta: B",
         "La respuesta correcta es B.", "Ответ: B", "正解はBです。", "정답은 B입니다.",
         "选B", "选项B", "选择B。", "正确选项是B。", "应该选B", "故选：B", "所以选择B选项。", "【答案】B", "答案应该是B",
+        "答案是选项B",
         "A不对，C不对，选B", "A选项错误，B选项正确。", "B是正确的", "B、蓝色", "应排除A，选择B",
     ],
 )  # fmt: skip
@@ -62,7 +65,7 @@ def test_b_is_said(text: str) -> None:
         "Let's evaluate each option: A. Red - it is seen in the", "First, the wall.\n- The roof (B) is", "It is\n- A",
         "The force (B) is large.\nThen we need the mass of it", "1. Option A: red\n2. Option B: dark", "So\n\\[\nA =",
         "Consider them.\nOption B features dark",
-        "~B", "!B", "There is no B.", "A is more likely than C, less likely B.",
+        "A) red? No.\nB) dark blue? Yes.", "~B", "!B", "There is no B.", "A is more likely than C, less likely B.",
         "The point on the line is B.", "I think A is wrong", "I don't think it's B.",
         "If it's red then A, else it's B.",
         "It could be that it's B", "It's B or it's A", "The answer is B or it's A.", "He moves from A to B", "B+", "B-",
@@ -131,6 +134,7 @@ def test_stated_in_other_shapes(text: str, said: str | None) -> None:
 UNITS = (
     "wait, ", "\n", "...no ", "actually. ", "so A ", "it's A", "I think A ", "A or ", "in figure (A) ", '"answer": "',
     "选A", "answer to this ", "I choose A ", "no, I can't tell ", "答案", " no", "- A\n",
+    "A. x\nB. y\n", "'", "each option: ", "it is ", "B is correct. ", "I hope this\n",
 )  # fmt: skip
 
 

@@ -62,9 +62,11 @@ def score(row: Row, prediction: str, protocol: Protocol, doc_id: int) -> Score:
     if is_empty(prediction):
         return empty({"authors": 0.0})
     if protocol == "strict":
-        text = final_text(prediction)
-        # A right answer may itself end in a full stop or hold a typographic dash.
-        return verdict(similarity(text, [*answers, *map(clean, answers)], normalised_length=True), text or None)
+        # A right answer may itself end in a full stop or hold a typographic dash, or a cue like "Answer:".
+        wanted = [*answers, *map(clean, answers)]
+        whole = clean(prediction)
+        text = whole if _collapse(whole) in map(_collapse, wanted) else final_text(prediction)
+        return verdict(similarity(text, wanted, normalised_length=True), text or None)
     read = read_answer(prediction)
     text = prediction if read is None else read
     value = similarity(text, answers, normalised_length=False)
