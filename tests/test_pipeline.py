@@ -105,7 +105,7 @@ def test_fewer_large_requests_are_made_ready_and_media_let_go_of(
 
 
 def test_what_waits_is_as_large_as_its_media_and_their_pixels(model: LladaV) -> None:
-    for request in requests():
+    for request in (*requests(), Request("Which is larger?", (picture(50, 50), picture(30, 10)))):
         prompt = model.preparer.prepare(request, PARAMS).prompt
         assert prompt is not None
         pixels = sum(medium.nbytes for medium in prompt.pixels)

@@ -127,7 +127,7 @@ class _Batch:
 
     def take(self, part: Part) -> list[Finished]:
         """Join answers with their items. Raises KeyError for an answer that nobody waits for."""
-        return [(self.left.pop(position).without_question(), generation) for position, generation in part]
+        return [(self.left.pop(position), generation) for position, generation in part]
 
     def after_death(self, reason: str) -> Iterator[_Batch]:
         """What becomes of the items without an answer."""

@@ -73,6 +73,15 @@ def test_a_crash_fails_the_video_and_the_next_one_is_read(
     assert len(reader.read(VideoClip(write_video(tmp_path / "a.mp4", 5)), 4, "av").frames) == 4
 
 
+def test_a_process_that_has_ended_between_two_videos_fails_none(tmp_path: Path, reader: VideoReader) -> None:
+    clip = VideoClip(write_video(tmp_path / "a.mp4", 5))
+    for _ in range(2):
+        assert len(reader.read(clip, 4, "av").frames) == 4
+        assert reader._process is not None
+        reader._process.kill()
+        reader._process.wait()
+
+
 def test_a_hang_fails_the_video_and_leaves_no_process(tmp_path: Path, endless: VideoClip) -> None:
     reader = VideoReader(longest=0.3)
     process = reader._running()

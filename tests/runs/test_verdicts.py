@@ -98,7 +98,20 @@ def test_a_metric_missing_from_the_empty_answer_of_a_failed_sample_ends_the_run(
     assert go(tmp_path / "fine")[0].failed == 0
 
 
-@pytest.mark.parametrize("empty", ["return {}", "raise KeyError"])
+def test_a_failed_sample_counts_as_the_empty_answer_to_its_own_row(tmp_path: Path, tasks: Path) -> None:
+    change(tasks / "toy_functions.py", "return sum(items) / len(items)", "return max(items)")
+    change(
+        tasks / "toy_functions.py",
+        '"accuracy": float(read == doc["answer"])',
+        '"accuracy": 0.1 * (read == doc["answer"])',
+    )
+    empty = '    if not results[0]:\n        return {"accuracy": doc["row"] / 10}\n    read = '
+    change(tasks / "toy_functions.py", "    read = ", empty)
+    result, _ = go(tmp_path / "run", fail=frozenset([3, 7]))
+    assert result.results["tasks"]["lladav_toy_a"]["metrics"]["accuracy"]["value"] == 70
+
+
+@pytest.mark.parametrize("empty", ["return {}", "raise KeyError", "raise SystemExit"])
 def test_failed_samples_of_a_mean_count_as_0_whatever_the_empty_answer_gives(
     tmp_path: Path, tasks: Path, empty: str
 ) -> None:
