@@ -102,8 +102,7 @@ def choose_tokens(
 @lru_cache(maxsize=64)
 def _columns(ids: tuple[int, ...], device: torch.device) -> Tensor:
     """The ids on the device, sent once: sending them anew would wait for the forward pass that is under way."""
-    with torch.inference_mode(False):
-        return torch.tensor(ids, device=device)
+    return torch.tensor(ids, device=device)
 
 
 def _choose(wide: Tensor, temperature: float, uniforms: Tensor | None) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from lladav_eval import Request, SamplingParams
 from lladav_eval.model import kernels
 from lladav_eval.model.first_layer import MIN_PROMPT
 from lladav_eval.model.flops import tile_flops
+from lladav_eval.planning.models import find_sizes
 from lladav_eval.planning.passes import passes
 from lladav_eval.planning.workload import Workload, prompt_size, workload
 from lladav_eval.records import RunSpec
@@ -75,6 +78,17 @@ def test_a_long_prompt_whose_first_layer_is_kept(tmp_path: Path, settings: str) 
     )
     assert answer.flops == pytest.approx(planned, rel=1e-12)
     assert (planned < usual) == (settings == "blocks")
+
+
+def test_the_vocabulary_is_the_tokenizers_or_else_the_configs(checkpoint: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(checkpoint, tmp_path / "copy")
+    fields = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**fields, "vocab_size": 5000}))
+    sizes = find_sizes(str(copy))
+    assert sizes.tokenizer is not None
+    assert sizes.vocabulary == len(sizes.tokenizer) < 5000
+    (copy / "tokenizer.json").unlink()
+    assert (find_sizes(str(copy)).tokenizer, find_sizes(str(copy)).vocabulary) == (None, 5000)
 
 
 def test_a_counted_pass(checkpoint: Path) -> None:
