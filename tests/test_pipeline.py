@@ -20,6 +20,7 @@ import lladav_eval
 from lladav_eval import Generation, LladaV, Request, SamplingParams, preparing
 from lladav_eval.errors import EnvironmentError_, SettingError
 from lladav_eval.model.bound import BoundPrompts
+from lladav_eval.model.language import PackedLayout
 from lladav_eval.model.lladav import LladavModel
 from lladav_eval.records import Prompt, Query
 
@@ -137,6 +138,21 @@ def test_leaving_early_waits_for_no_media(model: LladaV, monkeypatch: pytest.Mon
     stream.close()  # as Ctrl-C does
     assert not ended.is_set()
     free.set()
+
+
+def test_equally_long_prompts_attend_together_wherever_they_stand(
+    model: LladaV, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    real = PackedLayout.build
+
+    def noted(*arguments: Any) -> PackedLayout:
+        seen.append(len(real(*arguments).all_groups))
+        return real(*arguments)
+
+    monkeypatch.setattr(PackedLayout, "build", noted)
+    model.generate([Request(text) for text in ("digit", "each digit", "digit", "each digit")], PARAMS)
+    assert set(seen) == {2}
 
 
 def test_seed_changes_sampled_answers_and_nothing_else_does(model: LladaV) -> None:

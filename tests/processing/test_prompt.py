@@ -239,6 +239,8 @@ def test_placeholders_of_the_text_choose_the_images(toy_tokenizer: ChatTokenizer
     more = prepare(Request("<image> <image> <image>", images), toy_tokenizer, toy_config)
     assert more.image_sizes == ((40, 30), (9, 70), (9, 70))
     assert torch.equal(more.pixels[1], more.pixels[2])
+    twice = prepare(Request("<image> and <image>", video=images, num_frames=2), toy_tokenizer, toy_config)
+    assert [len(frames) for frames in twice.pixels] == [2, 2]
     for text, given_images in (("<image>" * 4, images), ("<image>", ())):
         with pytest.raises(SampleError, match="placeholders for"):
             prepare(Request(text, given_images), toy_tokenizer, toy_config)

@@ -214,6 +214,13 @@ def test_other_colours_become_rgb_after_the_scaling(mode: str, toy_config: Model
     assert torch.equal(anyres_pixels(image, toy_config)[0], plain_pixels(plain_resize(image, (side, side))))
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_colours_behind_transparency_stay_where_nothing_is_scaled(mode: str, toy_config: ModelConfig) -> None:
+    side = toy_config.vision.image_size
+    image = Image.frombytes(mode, (side, side), np.random.default_rng(0).bytes(side * side * len(mode)))
+    assert torch.equal(anyres_pixels(image, toy_config)[0], plain_pixels(image.convert("RGB")))
+
+
 def test_deep_grey_keeps_its_shades(toy_config: ModelConfig) -> None:
     shades = np.linspace(0, 65535, 32 * 32).astype(np.uint16).reshape(32, 32)
     deep, shallow = Image.fromarray(shades), Image.fromarray((shades >> 8).astype(np.uint8))
