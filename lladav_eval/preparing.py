@@ -75,7 +75,7 @@ class Preparer:
         """Memory that a request takes at most before the model has it: its media, and the pixels made of them."""
         media = request.media_bytes
         tiles = len(request.images) if request.video is None else request.num_frames
-        if len(request.images) == 1 and media and not self.config.text_only:
+        if len(request.images) == 1 and media:
             tiles, _ = tiled_image(self.config, request.images[0].size)
         return media + tiles * 3 * self.config.vision.image_size**2 * 4
 

@@ -29,7 +29,7 @@ PAD_COLOUR = (int(MEAN * 255),) * 3
 # Byte values to pixel values, with the authors' order of operations and roundings: float64 up to the division by 255.
 _PIXEL_VALUES = ((np.arange(256) * (1 / 255)).astype(np.float32) - np.float32(MEAN)) / np.float32(STD)
 
-_STRIP_PIXELS = 1 << 24
+_STRIP_PIXELS = 1 << 24  # many times the longest side there may be (media.py)
 
 # Modes the authors' code resizes as they are; transparency and palettes then matter to the result.
 _PREMULTIPLIED = {"RGBA": "RGBa", "LA": "La"}
@@ -114,7 +114,7 @@ def _pad_and_resize(image: Image.Image, side: int) -> Image.Image:
     square = max(width, height)
     left, top = (square - width) // 2, (square - height) // 2
     narrowed = Image.new("RGB", (side, square), PAD_COLOUR)
-    rows = max(1, _STRIP_PIXELS // square)
+    rows = _STRIP_PIXELS // square
     for start in range(0, height, rows):
         stop = min(start + rows, height)
         strip = Image.new("RGB", (square, stop - start), PAD_COLOUR)

@@ -161,10 +161,8 @@ def test_what_attends_is_counted_where_the_rest_goes_by_small_portions(
 
 
 ENCODED = {
-    "frames whose tokens are few beside the features they are pooled from": [
-        Request("?", video=(picture(32, 32),) * 40, num_frames=40)
-    ]
-    * 3,
+    "frames whose tokens are few beside the features they are pooled from": 12
+    * [Request("?", video=(picture(32, 32),) * 10, num_frames=10)],
     "the tower, where no prompt has many tiles": [Request("?", (picture(32, 32),) * 2)] * 8,
     "one picture's features while they are arranged": [Request("?", (picture(400, 300),))],
 }

@@ -99,8 +99,11 @@ def test_template_in_its_own_file(tmp_path: Path, toy_tokenizer: ChatTokenizer, 
 
 def test_template_blocks_are_trimmed_and_json_is_not_escaped(tmp_path: Path) -> None:
     loop = "  {% for m in messages %}\n{{ m | tojson }}{{ m | tojson(indent=1) }}\n  {% endfor %}\n"
-    write_tokenizer(tmp_path, template=loop + "{{ add_generation_prompt }}")
-    assert ChatTokenizer.from_dir(tmp_path).render([{"role": "é<"}]) == '{"role": "é<"}{\n "role": "é<"\n}\nTrue'
+    write_tokenizer(tmp_path, template=loop + "{{ add_generation_prompt }}{{ eos_token }}")
+    assert (
+        ChatTokenizer.from_dir(tmp_path).render([{"role": "é<"}])
+        == '{"role": "é<"}{\n "role": "é<"\n}\nTrue<|endoftext|>'
+    )
 
 
 @pytest.mark.parametrize(
