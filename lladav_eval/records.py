@@ -195,7 +195,8 @@ class Reuse:
     """(h,) int64, ascending: positions whose attention and feed-forward outputs are stored too. One that isn't fresh
     goes through the layers with its stored outputs."""
     transfers: int = 0
-    """In each layer, so many held positions that aren't fresh are computed anew: those whose values changed most."""
+    """In each layer, so many held positions that aren't fresh are computed anew: those whose values changed most. There
+    must be as many."""
     unconditional: bool = False
     """The sequence without its prompt (guidance), which has a cache of its own."""
 

@@ -111,11 +111,10 @@ class Part:
         # Sent together, as a GPU is waited for each time.
         sent = torch.cat(rows).to(device).split_with_sizes([len(some) for some in rows])
         on_device, fresh_rows, needed, held_rows, waiting_rows, outputs = sent
-        transfers = min(reuse.transfers, len(waiting_rows))
         first, end = int(states[0]), int(states[-1]) + 1
         places = slice(first, end) if len(states) == end - first else on_device
         return cls(
-            store, on_device, places, fresh_rows, needed, held_rows, waiting_rows, transfers, start, end, outputs
+            store, on_device, places, fresh_rows, needed, held_rows, waiting_rows, reuse.transfers, start, end, outputs
         )
 
     def positions(self, rows: Tensor) -> Tensor:

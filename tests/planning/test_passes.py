@@ -80,11 +80,14 @@ def test_a_long_prompt_whose_first_layer_is_kept(tmp_path: Path, settings: str) 
     assert (planned < usual) == (settings == "blocks")
 
 
-def test_the_vocabulary_is_the_tokenizers_or_else_the_configs(checkpoint: Path, tmp_path: Path) -> None:
+def test_the_vocabulary_is_the_tokenizers_or_else_the_configs(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     copy = shutil.copytree(checkpoint, tmp_path / "copy")
     fields = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps({**fields, "vocab_size": 5000}))
-    sizes = find_sizes(str(copy))
+    monkeypatch.chdir(tmp_path.parent)
+    sizes = find_sizes(f"{tmp_path.name}/copy")  # a directory, though named as a model of the hub
     assert sizes.tokenizer is not None
     assert sizes.vocabulary == len(sizes.tokenizer) < 5000
     (copy / "tokenizer.json").unlink()

@@ -94,6 +94,12 @@ def test_a_threshold_everything_reaches_is_one_step_a_block() -> None:
     assert (ours.token_ids, ours.forward_passes) == (exact.token_ids, 2)
 
 
+def test_early_commit_and_noise_go_together() -> None:
+    params = SamplingParams(8, 4, 8, temperature=0.5, early_commit="prophet:0,0,0")
+    (ours,) = run(ToyModel(), [torch.tensor([1, 2])], params)
+    assert (ours.error, ours.forward_passes) == (None, 2)
+
+
 def test_early_commit_that_is_never_sure_is_exact() -> None:
     prompts = [torch.tensor([1, 2])]
     exact = run(ToyModel(), prompts, SamplingParams(8, 4, 8))
