@@ -53,6 +53,8 @@ class TaskResults:
         ``run`` is the directory that the task's own aggregations write into.
         """
         self.plan = plan
+        self._unsure = not plan.scale_stated
+        """Whether nothing has shown yet how far the figures count."""
         self._args = args_for(plan.name, spec, run)
         self._run = run
         self._diffusion = diffusion
@@ -241,8 +243,8 @@ class TaskResults:
         shares = partial(shares_of, self._family)
         try:
             summary = summarise(name, items, len(failed), scale, aggregate, empty_items, clusters, shares)
-            unsure = scale == "fraction" and not self.plan.scale_stated and not summary.is_mean
-            if unsure and summary.value > 0:
+            if self._unsure and scale == "fraction" and not summary.is_mean and summary.value > 0:
+                self._unsure = False  # one such figure tells it of the others: some take a minute (captions')
                 beyond = goes_beyond_one(aggregate, items)
                 aggregate(items)  # what it writes and prints is of all items again
                 if beyond:

@@ -210,3 +210,22 @@ def test_a_stated_scale_is_held(tmp_path: Path, tasks: Path) -> None:
     path.write_text(path.read_text().replace("metadata:\n", "metadata:\n  scale: fraction\n"))
     with pytest.raises(TaskError, match=r"of_ten: 8.0 is outside 0\.\.1"):
         run(tmp_path / "run")
+
+
+def test_one_figure_shows_how_far_those_of_a_task_count(tmp_path: Path, tasks: Path) -> None:
+    """Aggregations of captions take a minute each."""
+    log = tmp_path / "calls"
+    with (tasks / "toy_functions.py").open("a") as functions:
+        for name in ("first", "second"):
+            said = f"    with open({str(log)!r}, 'a') as log:\n        log.write('{name} ')\n"
+            functions.write(f"\ndef {name}(items):\n{said}    return sum(items) / 20\n")
+    aggregated(tasks, "first", "second")
+
+    def load() -> toy.ToyModel:
+        log.unlink()  # of trying the task out
+        return toy.ToyModel()
+
+    execute(SPEC, load, RunDirectory(tmp_path / "run"))
+    calls = log.read_text().split()
+    assert calls.count("first") > 3
+    assert calls.count("second") == 1
