@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -97,8 +98,9 @@ def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str
 
 
 def notes(results: Mapping[str, Any]) -> list[str]:
-    """One line for every figure that is of some samples only, or that isn't there, and for files of the task's own."""
-    found = []
+    """One line for every figure that is of some samples only, or that isn't there, for files of the task's own, and for
+    changed settings that the title doesn't name."""
+    found = _changed(results)
     for name, task in results["tasks"].items():
         short, headline = name.removeprefix("lladav_"), task["headline"]
         if task.get("waiting_for_judge") and results["protocol"] == "official":
@@ -122,6 +124,16 @@ def notes(results: Mapping[str, Any]) -> list[str]:
             shown = ", ".join(f"{model} ({answers})" for model, answers in served.items())
             found.append(f"{short}: the endpoint says that its answers are of {shown}")
     return found
+
+
+def _changed(results: Mapping[str, Any]) -> list[str]:
+    shared: dict[str, list[str]] = {}
+    for name, task in results["tasks"].items():
+        for setting, after in task.get("changed_to", {}).items():
+            if setting not in task["settings"]:
+                words = f"{setting} is {json.dumps(after)} instead of the task's {json.dumps(task['changed'][setting])}"
+                shared.setdefault(words, []).append(name.removeprefix("lladav_"))
+    return [f"{', '.join(tasks)}: {words}" for words, tasks in shared.items()]
 
 
 def _settings(results: Mapping[str, Any]) -> list[str]:

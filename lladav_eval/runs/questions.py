@@ -51,7 +51,7 @@ class Plan:
             "rows": len(self.task.eval_docs),
             "n": self.count,
             "scale": self.scale,
-            "settings": _plain(self.settings),
+            "settings": plain(self.settings),
         }
 
 
@@ -108,11 +108,12 @@ def _changed(kwargs: dict[str, Any] | None, used: GenerationSettings) -> dict[st
     except SettingError:  # it needs the overrides to be complete
         return {}
     told = {"seed", *NAMES}
-    after = _plain(used)
-    return {name: value for name, value in _plain(own).items() if name not in told and after[name] != value}
+    after = plain(used)
+    return {name: value for name, value in plain(own).items() if name not in told and after[name] != value}
 
 
-def _plain(settings: GenerationSettings) -> dict[str, Any]:
+def plain(settings: GenerationSettings) -> dict[str, Any]:
+    """Every setting by its name."""
     return {**asdict(settings.params), "mode": settings.mode, "num_frames": settings.num_frames}
 
 

@@ -18,7 +18,7 @@ from lladav_eval.errors import TaskError, one_line
 from lladav_eval.records import RunSpec, Score
 from lladav_eval.runs.aggregations import Aggregation, args_for, clear, goes_beyond_one, written
 from lladav_eval.runs.journal import Journal, Record
-from lladav_eval.runs.questions import Plan, metadata_of
+from lladav_eval.runs.questions import Plan, metadata_of, plain
 from lladav_eval.runs.tally import Tally
 from lladav_eval.runs.verdicts import Ask, Verdict, judge, metric_names, process
 from lladav_eval.scoring.aggregate import NoFigure, OutsideScale, Scale, count, summarise
@@ -30,6 +30,8 @@ from lladav_eval.scoring.registry import FAMILIES, get_scorer
 
 SHOWN_SETTINGS = ("gen_length", "block_length", "steps")
 """Generation settings that stand beside a figure, the first of any model; the manifest has all."""
+_OF_DENOISING = ("block_length", "steps", "cfg_scale", "remasking")
+"""What means nothing to other models than diffusion."""
 ASKED_AT_ONCE = 8
 """Samples whose judge is asked at the same time."""
 MOST_SERVED = 20
@@ -183,6 +185,8 @@ class TaskResults:
         """Counts, metrics and cost of the task; to be called once ``rows`` is used up."""
         counts = count(self._statuses)
         costs = self._costs.summary()
+        changed = {n: v for n, v in self.plan.changed.items() if self._diffusion or n not in _OF_DENOISING}
+        used = plain(self.plan.settings)
         scale = self.plan.scale
         clear(self._args)
         try:
@@ -199,12 +203,9 @@ class TaskResults:
             "version": self.plan.version,
             "family": self._family,
             "rows": len(self.plan.task.eval_docs),
-            "settings": {name: getattr(self.plan.settings.params, name) for name in self._shown},
-            "changed": {
-                name: value
-                for name, value in self.plan.changed.items()
-                if self._diffusion or name in (*SHOWN_SETTINGS[:1], "mode", "num_frames")
-            },
+            "settings": {name: used[name] for name in self._shown},
+            "changed": changed,
+            "changed_to": {name: used[name] for name in changed},
             "approximate": in_use(asdict(self.plan.settings.params)),
             "headline": self._headline(metrics),
             "metrics": metrics,

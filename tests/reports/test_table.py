@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from lladav_eval.reports.cost import COST as COSTS
-from lladav_eval.reports.table import COLUMNS, header, markdown_table, print_results
+from lladav_eval.reports.table import COLUMNS, header, markdown_table, notes, print_results
 
 TASK = {
     "n": 40, "scored": 34, "failed": 3, "unparsed": 2, "empty": 1, "headline": "accuracy",
@@ -50,6 +50,13 @@ def test_a_narrow_screen_cuts_no_figure_and_no_name_off(width: int) -> None:
     assert all(figure in text for figure in FIGURES[1:])
     folded = "".join(line.split(" ")[0] for line in text.splitlines())
     assert "a_task_of_a_long_name" in folded
+
+
+def test_changed_settings_are_told_once_where_the_title_has_them_not() -> None:
+    asked = {"settings": {"steps": 2}, "changed": {"steps": 4, "stop": []}, "changed_to": {"steps": 2, "stop": ["\n"]}}
+    content = results(lladav_a=TASK | asked, lladav_b=TASK | asked, lladav_c=TASK)
+    assert notes(content) == ['a, b: stop is ["\\n"] instead of the task\'s []']
+    assert "Note: a, b: stop is " in markdown_table(content)
 
 
 def test_tasks_of_different_metrics_name_them() -> None:

@@ -344,6 +344,8 @@ def test_changed_settings_are_recorded_with_the_tasks_own(pope: Path, tmp_path: 
     own = load_run(tmp_path / "own").tasks["lladav_pope"].settings
     assert changed("same", gen=(("steps", str(own["steps"])),)) == {}
     assert changed("cached", gen=(("cache", "dual"),)) == {}
+    warm = changed("warm", gen=(("temperature", "0.6"), ("stop", "x"), ("steps", "1"), ("remasking", "random")))
+    assert warm == {"temperature": 0.0, "stop": list(own["stop"])}, "steps mean nothing to this model"
     found = changed("longer", gen=(("gen_length", "32"), ("steps", "16"), ("block_length", "32")))
     assert found == {name: own[name] for name in ("gen_length", "block_length", "steps") if name in found}
     assert "gen_length" in found
