@@ -171,9 +171,9 @@ def _run_value(sample: Sample, first: Sample, traced: bool) -> dict[str, Any]:
         "extracted": sample.extracted,
         "error": sample.error,
         "metrics": [[name, value] for name, value in sample.metrics.items()],
-        "passes": sample.forward_passes,
-        "seconds": sample.seconds,
-        "tokens": sample.tokens,
+        "passes": sample.cost["forward_passes"],
+        "seconds": sample.cost["seconds"],
+        "tokens": sample.cost["output_tokens"] if sample.cost["forward_passes"] is None else sample.tokens,
         "stop": sample.stop_reason,
         "traced": traced,
     }

@@ -109,7 +109,7 @@ def sample_rows(run: RunData, limit: int) -> Iterator[list[Any]]:
             yield [
                 task.column, sample.doc_id, sample.category, sample.status, sample.metrics.get(task.headline),
                 sample.prompt, target_text(sample.target), sample.text, sample.extracted, sample.error,
-                sample.forward_passes, sample.seconds,
+                sample.cost["forward_passes"], sample.cost["seconds"],
             ]  # fmt: skip
 
 

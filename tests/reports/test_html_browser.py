@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 from reports.report_pages import FIRST, LINE_ENDS, SECOND, large_report, picture, sides
-from reports.synthetic import HOSTILE
+from reports.synthetic import HOSTILE, Sheet, write_run
 from reports.viewer import Viewer, start
 
-from lladav_eval.reports.html import write_html
+from lladav_eval.reports.html import Side, write_html
+from lladav_eval.reports.load import load_run
 
 SEEN_HOSTILE = "".join(
     f"U+{ord(char):04X}" if char in "\x1b\x07\r\x00\u202e" else char for char in HOSTILE
@@ -120,6 +121,15 @@ def test_a_sample_shows_all_there_is_to_know(viewer: Viewer, folder: Path) -> No
     page.click("text='›'")
     viewer.opened("charts 5")
     assert page.locator(".media.video img").count() == 8
+
+
+def test_costs_that_a_model_does_not_tell_are_dashes(viewer: Viewer, tmp_path: Path) -> None:
+    untold = Sheet([1.0], forward_passes=0, seconds=0.0, cost={"output_tokens": 7})
+    write_html(tmp_path / "page", [Side(load_run(write_run(tmp_path / "run", {"a": untold})))])
+    page = viewer.open(tmp_path / "page", "#samples?open=a:0")
+    viewer.opened("a 0")
+    facts = page.inner_text("#detail dl.facts").split("\n")
+    assert [facts[facts.index(name) + 1] for name in ("forward passes", "seconds", "tokens")] == ["-", "-", "7"]
 
 
 def test_hostile_text_stays_text(viewer: Viewer, folder: Path) -> None:

@@ -109,9 +109,10 @@ function runPart(row, side, number) {
     facts.append(pair);
   };
   for (const [name, value] of side.metrics) add(name, Number(value.toFixed(4)));
-  add("forward passes", side.passes);
-  add("seconds", Number(side.seconds.toPrecision(3)));
-  add("tokens", side.tokens);
+  const known = (value) => (value === null ? "-" : value);
+  add("forward passes", known(side.passes));
+  add("seconds", side.seconds === null ? "-" : Number(side.seconds.toPrecision(3)));
+  add("tokens", known(side.tokens));
   add("ended by", side.stop);
   box.append(facts);
   return box;
