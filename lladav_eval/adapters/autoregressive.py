@@ -19,7 +19,7 @@ from lladav_eval.adapters.hf_flops import Sizes
 from lladav_eval.adapters.hf_inputs import Asked, ask, has_video_path, tensors
 from lladav_eval.adapters.hf_modes import BY_SWITCH, NO_MODES, modes_of, template_of
 from lladav_eval.batching import answer_in_halves, peak_memory, watch_memory
-from lladav_eval.errors import CheckpointError, SampleError, SettingError, one_line, past_time
+from lladav_eval.errors import CheckpointError, EnvironmentError_, SampleError, SettingError, one_line, past_time
 from lladav_eval.loading import choose_device, choose_dtype
 from lladav_eval.model.checkpoint import checkpoint_hash, find_checkpoint
 from lladav_eval.records import Generation, Question, SamplingParams, answer_text
@@ -247,7 +247,7 @@ def load_hf(
 
     Raises:
         CheckpointError: if it isn't an image-text-to-text model that transformers knows, or has no chat template.
-        EnvironmentError_: if the hub is needed and can't be reached.
+        EnvironmentError_: if a package of the model's is missing, or the hub is needed and can't be reached.
     """
     import transformers
 
@@ -260,7 +260,9 @@ def load_hf(
         model = library.AutoModelForImageTextToText.from_pretrained(
             directory, dtype=precision, use_safetensors=True, local_files_only=True, trust_remote_code=False
         )
-    except (ValueError, OSError, KeyError, ImportError, RuntimeError) as error:
+    except ImportError as error:  # says which package, and how to get it
+        raise EnvironmentError_(f"hf:{name_or_dir}: {one_line(error)}") from error
+    except (ValueError, OSError, KeyError, RuntimeError) as error:
         raise CheckpointError(
             f"hf:{name_or_dir}: transformers can't load it as an image-text-to-text model ({one_line(error)})"
         ) from error

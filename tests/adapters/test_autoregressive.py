@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from lladav_eval.adapters.autoregressive import HfAnswerer, load_hf
 from lladav_eval.adapters.models import resolve_model
 from lladav_eval.batching import _can_watch_resident
-from lladav_eval.errors import CheckpointError, SettingError
+from lladav_eval.errors import CheckpointError, EnvironmentError_, SettingError
 from lladav_eval.records import Generation, Question, Request, SamplingParams
 
 PARAMS = SamplingParams(6, 6, 6)
@@ -274,6 +274,15 @@ def test_unusable_models_are_refused_with_one_line(tmp_path: Path, load: Load) -
         load_hf(str(write_checkpoint(tmp_path / "lladav")), "cpu", None, batch_size=1)
     with pytest.raises(SettingError, match="need a diffusion model"):
         ask(load("qwen2_vl"), requests()[:1], SamplingParams(6, 6, 6, cfg_scale=1.0))
+
+
+def test_a_package_that_only_this_model_needs_is_the_environments(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers.models.smolvlm import processing_smolvlm
+
+    directory = load("smolvlm").directory
+    monkeypatch.setattr(processing_smolvlm, "num2words", None)
+    with pytest.raises(EnvironmentError_, match=r"`num2words` is required .* `pip install num2words`"):
+        load_hf(str(directory), "cpu", None, batch_size=1)
 
 
 def test_the_name_leads_here(load: Load) -> None:
