@@ -112,7 +112,7 @@ def _facts(comparison: Comparison) -> str:
     return "\n".join(map(printable, lines))
 
 
-def _title(panel: Any, task: str, n: int) -> None:
+def _title(panel: Any, task: str, n: str) -> None:
     panel.set_title(f"{shorten(printable(task.removeprefix('lladav_')), 36)} (n = {n})", fontsize=10, parse_math=False)
 
 
@@ -145,7 +145,7 @@ def _draw_runs(panel: Any, comparison: Comparison, task: str, cost: Cost) -> Non
                 f"{entry.failed} failed", (0 if own is None else own, entry.score), xytext=(4, 4),
                 textcoords="offset points", fontsize=6.5, color=colour,
             )  # fmt: skip
-    _title(panel, task, next(entry.n for entry in comparison.entries if entry.task == task))
+    _title(panel, task, next(str(entry.n) for entry in comparison.entries if entry.task == task))
 
 
 def _draw_points(panel: Any, sweep: Sweep, task: str, cost: Cost) -> None:
@@ -176,7 +176,7 @@ def _draw_points(panel: Any, sweep: Sweep, task: str, cost: Cost) -> None:
             own = getattr(row, cost)
             places = ([], []) if own is None else ([own], [row.value])  # the line alone where its cost isn't known
             panel.plot(*places, "X", color="0.35", linestyle=":", label=label)
-    _title(panel, task, max(row.n for row in (*sweep.rows, *sweep.baseline) if row.task == task))
+    _title(panel, task, max((row.n, row.asked) for row in (*sweep.rows, *sweep.baseline) if row.task == task)[1])
 
 
 def _name_points(panel: Any, front: Sequence[Row], cost: Cost, style: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from lladav_eval.errors import UsageError
 from lladav_eval.reports.comparable import task_differences
 from lladav_eval.reports.pairing import run_facts
-from lladav_eval.reports.run_data import PREFIX, RunData, Task
+from lladav_eval.reports.run_data import PREFIX, RunData, Task, of_all
 from lladav_eval.scoring.cost import CostCounter
 
 Cost = Literal["seconds", "forward_passes"]
@@ -35,6 +35,8 @@ class Row:
     """The approximate modes in use, such as ``cache=dual:32``; None if decoding was exact."""
     metric: str
     n: int
+    asked: str
+    """The same with the number of the split's rows, where not all of them were asked."""
     failed: int
     value: float
     """In the units shown to people."""
@@ -171,6 +173,7 @@ def _row(run: RunData, task: Task, name: str, baseline: bool = False) -> Row:
         approximate=task.approximate,
         metric=name,
         n=metric.n,
+        asked=of_all(metric.n, task.rows if task.n < task.rows else 0),
         failed=task.failed,
         value=metric.value,
         low=metric.low,

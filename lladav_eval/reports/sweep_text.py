@@ -48,7 +48,7 @@ def _cells(sweep: Sweep, row: Row, kind: Kind, baseline: bool = False) -> tuple[
     flops = (figure(None if row.flops is None else row.flops / 1e9),) if _has_flops(sweep) else ()
     settings = (f"baseline {row.model}", "") if baseline else (str(row.steps), str(row.block_length))
     return (
-        row.short, *settings, *mode, str(row.n), str(row.failed), f"{row.value:.1f}", _interval(row),
+        row.short, *settings, *mode, row.asked, str(row.failed), f"{row.value:.1f}", _interval(row),
         figure(row.forward_passes, ".1f"), figure(row.seconds), figure(row.samples_per_second), *flops, front(row),
     )  # fmt: skip
 

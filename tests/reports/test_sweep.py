@@ -186,6 +186,14 @@ def test_pictures_open_and_are_the_same_every_time(tmp_path: Path, sweep: Sweep)
         assert "4/8" not in text  # beaten: drawn, but not named
 
 
+def test_points_of_the_first_rows_say_of_how_many(tmp_path: Path) -> None:
+    sheet = Sheet([1.0] * 6 + [0.0] * 4, rows=250)
+    sweep = build_sweep([TASK], [load_run(write_run(tmp_path / "part", {"a": sheet}))], [])
+    assert "| 10 of 250 | 0 | 60.0 |" in markdown(sweep)
+    svg = next(path for path in plot_sweep(sweep, tmp_path / "plots") if path.suffix == ".svg")
+    assert "a (n = 10 of 250)" in "".join(ElementTree.parse(svg).getroot().itertext())
+
+
 def test_points_share_one_metric_even_where_some_wait_for_a_judge(tmp_path: Path) -> None:
     judged = Sheet([1.0] * 6 + [0.0] * 4, metric="official", more_metrics={"strict": [1.0] * 5 + [0.0] * 5})
     waiting = Sheet([1.0] * 4 + [0.0] * 6, metric="strict")
