@@ -28,7 +28,8 @@ _REFERENCE = re.compile(
     re.IGNORECASE,
 )
 _ITEM = re.compile(
-    r"\s*(?:[-*\u2022]\s|\d{1,2}[.)]\s|[\W_]*(?:(?:option|choice|letter|statement)s?\s+[(\[]?[A-Za-z]\b|[A-Za-z][.):]))",
+    r"(?:[-*\u2022]\s|\d{1,2}[.)]\s|[\W_]*(?:(?:option|choice|letter|statement)s?\s+[(\[]?[A-Za-z]\b|[A-Za-z][.):])"
+    r"|[(\[]\s*[A-Za-z]\s*[)\]])",
     re.IGNORECASE,
 )
 _LIST_BEGINS = re.compile(r"\b(?:options|choices|each\s+(?:option|choice|one))[^\w:]{0,4}:\W{0,4}$", re.IGNORECASE)
@@ -62,7 +63,7 @@ def is_reference(text: str, place: int) -> bool:
 
 def is_item(line: str) -> bool:
     """Whether a line begins as one of a list does."""
-    return _ITEM.match(line) is not None
+    return _ITEM.match(line.lstrip()) is not None
 
 
 def begins_list(line: str) -> bool:
