@@ -10,12 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from lladav_eval.scoring.extract import UNABLE, boxed, clean, concluded_answer, is_denied, stated_answer
+from lladav_eval.scoring.letter_patterns import LetterPatterns, end_of, kind_of, letter_of, letter_patterns
 from lladav_eval.scoring.spoken import reconsidered, spoken
 from lladav_eval.scoring.wording import (
-    CJK,
     alone,
     bare_letters,
     begins_list,
@@ -64,7 +63,8 @@ def extract_choice(text: str, options: Mapping[str, str] | Sequence[str]) -> str
     >>> extract_choice("Because", "ABCD") is None
     True
     """
-    readings = _readings("".join(letter.upper() for letter in options))
+    letters = "".join(letter.upper() for letter in options)
+    readings = _Readings(letters, letter_patterns(letters))
     contents = (
         {letter.upper(): clean(content).casefold() for letter, content in options.items()}
         if isinstance(options, Mapping)
@@ -80,23 +80,10 @@ def extract_choice(text: str, options: Mapping[str, str] | Sequence[str]) -> str
 
 @dataclass(frozen=True)
 class _Readings:
-    """Patterns for one set of letters, and the letters that they find in a text; none, one or, unclear, several."""
+    """The letters that a text may mean: none, one or, unclear, several."""
 
     letters: str
-    leading: re.Pattern[str]
-    """``B``, ``(B)``, ``[B]``, ``B.``, ``B) seven``, ``B: seven``, ``B - seven``; lower case too, not the word "a"."""
-    cued: re.Pattern[str]
-    """Behind an answer cue also ``B because``, ``option B``; "A", "I" only before what can't be their noun."""
-    bracketed: re.Pattern[str]
-    """``... therefore (B)``, but not ``k[B]``."""
-    named: re.Pattern[str]
-    """``option B``, ``choice B``, ``the correct option is B``."""
-    correct: re.Pattern[str]
-    """``B is right``, ``(B) is the answer``."""
-    further: re.Pattern[str]
-    """Behind a letter, another one joined to it: ``B, C``, ``B or (C)``, ``B/C``, ``B; C``, ``B (or C)``."""
-    second: re.Pattern[str]
-    """Behind a label, another one, at once or as in ``(B) seven and (C)``."""
+    patterns: LetterPatterns
 
     def of_text(self, text: str, contents: Mapping[str, str], turn: bool = False) -> str | None:
         """The letter that a text states, begins with, ends in or calls the option; the last not behind a turn."""
@@ -119,7 +106,7 @@ class _Readings:
                 or self.of_last_line(text, contents)
                 or (set() if self._lists_lines(text) else self.at_start_of_text(whole, contents))
                 or chosen_at_end(last, self.letters)
-                or self._affirmed(self.correct, last)
+                or self._affirmed(self.patterns.correct, last)
                 or (set() if listing else self.anywhere(last))
                 or self.begins_with_content(whole, contents)
                 or self.with_content(concluded_answer(text) or "", contents)
@@ -130,7 +117,7 @@ class _Readings:
         """The letters that a text speaks of without denying them."""
         lowered = text.casefold()
         named = {each for each, content in contents.items() if occurs(content, lowered)}
-        return named | self._affirmed(self.bracketed, text) | self._affirmed(bare_letters(self.letters), text)
+        return named | self._affirmed(self.patterns.bracketed, text) | self._affirmed(bare_letters(self.letters), text)
 
     def of_statement(self, text: str, contents: Mapping[str, str]) -> set[str]:
         """Letters in what stands behind an answer cue: at its start, else in brackets."""
@@ -138,11 +125,11 @@ class _Readings:
         return (
             self.with_content(text, contents)
             or self.at_start(plain, contents)
-            or self._first(self.cued, plain, contents)
-            or self._affirmed(self.bracketed, plain, statement=True)
+            or self._first(self.patterns.cued, plain, contents)
+            or self._affirmed(self.patterns.bracketed, plain, statement=True)
             or chosen_at_end(plain, self.letters)
             # Denied: then the text before is no answer either.
-            or (set(self.letters) if self.bracketed.search(plain) else set())
+            or (set(self.letters) if self.patterns.bracketed.search(plain) else set())
             or self.begins_with_content(text, contents)
             or self.with_content(concluded_answer(text) or "", contents)
         )
@@ -174,8 +161,8 @@ class _Readings:
 
     def _labels(self, lines: Sequence[str]) -> str:
         """The letters of the lines that begin with a label, without those that are denied."""
-        found = [label for label in map(self.leading.match, lines) if label]
-        return "".join(_letter(label) for label in found if not _DENIED_BEHIND.match(label.string, _end(label)))
+        found = [label for label in map(self.patterns.leading.match, lines) if label]
+        return "".join(letter_of(label) for label in found if not _DENIED_BEHIND.match(label.string, end_of(label)))
 
     def _lists_lines(self, text: str) -> bool:
         """Whether the first two letters begin the first labelled lines of several."""
@@ -187,12 +174,12 @@ class _Readings:
         letter, line = alone(line)
         if letter:
             return {letter} & set(self.letters)
-        match = self.leading.match(line)
+        match = self.patterns.leading.match(line)
         if match is None and line[:1] in self.letters and line[1:2] == " ":
             content, rest = contents.get(line[0]), clean(line[1:]).casefold()
             return {line[0]} if content and rest in (content, f"({content})") else set()
-        named = match and contents.get(_letter(match)) and _rest(line, match) == contents[_letter(match)]
-        return {_letter(match)} if match and named else set()
+        named = match and contents.get(letter_of(match)) and _rest(line, match) == contents[letter_of(match)]
+        return {letter_of(match)} if match and named else set()
 
     def at_start_of_text(self, text: str, contents: Mapping[str, str]) -> set[str]:
         """The letter whose content is the whole text, or with which it begins."""
@@ -201,13 +188,13 @@ class _Readings:
 
     def at_start(self, text: str, contents: Mapping[str, str]) -> set[str]:
         """The letter with which a text begins, as a label, and those joined to it; all if it lists the options."""
-        return self._first(self.leading, text, contents)
+        return self._first(self.patterns.leading, text, contents)
 
     def _first(self, pattern: re.Pattern[str], text: str, contents: Mapping[str, str]) -> set[str]:
         match = pattern.match(text)
         if match is None:
             return set()
-        letter = _letter(match)
+        letter = letter_of(match)
         content, rest = contents.get(letter, ""), _rest(text, match)
         named = content != "" and rest.startswith(content) and not rest[len(content) :][:1].isalnum()
         found, end = ({letter}, match.end()) if named else self._run(text, match)
@@ -216,9 +203,13 @@ class _Readings:
         if self._lists_options(text):
             return set(self.letters)
         # A content may itself hold what looks like a label.
-        second = self.second.match(rest, len(content)) if named else self.second.match(text, max(end, match.end()))
-        if second and _kind(second) == _kind(match) and not _DENIED_BEHIND.match(second.string, second.end()):
-            found.add(_letter(second))
+        second = (
+            self.patterns.second.match(rest, len(content))
+            if named
+            else self.patterns.second.match(text, max(end, match.end()))
+        )
+        if second and kind_of(second) == kind_of(match) and not _DENIED_BEHIND.match(second.string, second.end()):
+            found.add(letter_of(second))
         return found
 
     def _lists_options(self, text: str) -> bool:
@@ -229,12 +220,12 @@ class _Readings:
 
     def _run(self, text: str, match: re.Match[str]) -> tuple[set[str], int]:
         """The letter that ``match`` found and those joined to it, without those denied behind them; where they end."""
-        letters, clause, place = [_letter(match)], 0, _end(match)
-        while further := self.further.match(text, place):
+        letters, clause, place = [letter_of(match)], 0, end_of(match)
+        while further := self.patterns.further.match(text, place):
             if ";" in further.group():
                 clause = len(letters)
-            letters.append(_letter(further))
-            place = _end(further)
+            letters.append(letter_of(further))
+            place = end_of(further)
         denial = _DENIED_BEHIND.match(text, place)
         if denial:
             # "(B), (A) is wrong", but "(B); (A) and (C) are wrong".
@@ -243,10 +234,10 @@ class _Readings:
 
     def anywhere(self, text: str) -> set[str]:
         """The letter in brackets, if it is one; else those called an option."""
-        bracketed = self._affirmed(self.bracketed, text)
+        bracketed = self._affirmed(self.patterns.bracketed, text)
         if len(bracketed) == 1:
             return bracketed
-        return self._affirmed(self.named, text) | self._affirmed(self.correct, text) or bracketed
+        return self._affirmed(self.patterns.named, text) | self._affirmed(self.patterns.correct, text) or bracketed
 
     def _affirmed(self, pattern: re.Pattern[str], text: str, statement: bool = False) -> set[str]:
         found: set[str] = set()
@@ -255,7 +246,7 @@ class _Readings:
             place = match.start()
             if place < done:
                 continue
-            aside = pattern is self.bracketed and is_reference(text, place)
+            aside = pattern is self.patterns.bracketed and is_reference(text, place)
             if statement:
                 aside = _NEGATION.search(text, done, place) is not None
             letters, done = self._run(text, match)
@@ -289,67 +280,6 @@ class _Readings:
             if found:
                 return found if len(found) == 1 else set()
         return set()
-
-
-@lru_cache(maxsize=64)
-def _readings(letters: str) -> _Readings:
-    among = re.escape(letters)
-    listing = re.escape(letters.replace("I", "")) or "(?!)"
-    articles = "".join(letter for letter in letters if letter in "AI")
-    plain = re.escape("".join(letter for letter in letters if letter not in "AI"))
-    alternatives = [rf"([{plain}])(?:\b|(?=[{CJK}]))(?!['-])"] if plain else []
-    if articles:
-        because = r"\s+(?:because|since|as|for|due|and|or|is|which)\b"
-        alternatives.append(rf"([{articles}])(?=[!;.):{CJK}]|\s*$|,(?!\s*as an?\b)|\s*\([^()]*\)\W*$|{because})")
-    return _Readings(
-        letters,
-        leading=re.compile(
-            rf"[(\[]\s*[\"']?([{among}])[\"']?\s*[)\]]"
-            rf"|([{among}])(?:\s*[):!;]|\s*\.(?![A-Za-z]\b)|\s+-\s|[\"']*\s*$)"
-            rf"|([{listing}])\s*,|({'I' if 'I' in letters else '(?!)'})\s*,(?=\s*(?:because|since|not)\b)",
-            re.IGNORECASE | re.ASCII,
-        ),
-        cued=re.compile(rf"(?:(?:[Oo]ption|[Cc]hoice|[Ll]etter)\s+|\u9009\u9879)?[\"'*(]*(?:{'|'.join(alternatives)})"),
-        bracketed=re.compile(rf"(?<![A-Za-z0-9_\])}}])[(\[]\s*([{among}])\s*[)\]]"),
-        named=re.compile(
-            r"(?<![Ee]ach )\b(?:[Oo]ption|[Cc]hoice|[Ll]etter)(?:s(?!:))?(?:\s+is)?[:\s]"
-            rf"\s*[\"'*(]*([{among}])\b[)\"'*]*"
-        ),
-        correct=re.compile(
-            rf"(?<![\w.'(-])(?<![Ss]tatement )[(\[]?([{among}])[)\]]?"
-            r"(?=\s+is\s+(?:also\s+)?(?:(?:the\s+)?(?:correct|right)|the\s+(?:best\s+)?(?:answer|option|choice))\b"
-            r"(?!\s+(?:in|for|about|regarding|that|when|if|only)\b))"
-            rf"|(?<![A-Za-z0-9.'(-])([{among}])(?:\u9009\u9879)?\u662f?(?:\u6b63\u786e|\u5bf9\u7684?(?!\w))"
-        ),
-        further=re.compile(
-            r"[\"'*)\].:]*\s*\(?(?:[,;/&+]\s*(?:(?:and|or)\s+)?|(?:and|or|as\s+well\s+as)\s+"
-            r"|[\u548c\u6216\u4e0e\u53ca\u3068\u304b])"
-            r"(?:(?:also|even|else|maybe|perhaps|possibly|probably|both|the|it's|it\s+is|[Oo]ption|[Cc]hoice)\s+)*"
-            rf"(?:[(\[]\s*([{among}{among.lower()}])\s*[)\]]|([{among}])(?=\s*[.):\],;/&{CJK}]|\s*$|\s+(?:and|or|because|since|are)\b))"
-        ),
-        second=re.compile(
-            r"(?:(?:(?!\b(?:because|since|as|for|which|while|but|not|than|so|if|is|are|was|were|has|have)\b|\.\s)"
-            r"[^;:!?()\[\]]){0,60}?(?:[,;]|\b(?:and|or)\b))?"
-            rf"\s*(?:[(\[]\s*([{among}])\s*[)\]]|([{among}])[.):])(?!\w|\s+(?:is|are|was|were|has|have|does|would)\b)",
-            re.IGNORECASE,
-        ),
-    )
-
-
-def _letter(match: re.Match[str]) -> str:
-    """The letter that a pattern found."""
-    return next(group for group in match.groups() if group is not None).upper()
-
-
-def _end(match: re.Match[str]) -> int:
-    """Where the letter that a pattern found ends."""
-    return match.end(match.lastindex or 0)
-
-
-def _kind(match: re.Match[str]) -> tuple[bool, str]:
-    """Whether a letter stands in brackets, and the character behind it."""
-    place = _end(match)
-    return "(" in match.group() or "[" in match.group(), match.string[place : place + 1]
 
 
 def _plain(text: str) -> str:
