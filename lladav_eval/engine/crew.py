@@ -158,7 +158,7 @@ class _Silence:
     def hung(self, busy: Mapping[int, Sequence[_Batch]]) -> tuple[int, str] | None:
         """A worker that hangs, and the reason to tell; who has merely been silent for long is told of."""
         for worker, silent in self._seconds.items():
-            if silent < QUIET or worker not in busy:
+            if silent < QUIET:
                 continue
             batch, allowed = busy[worker][0], "--time-limit would tell whether it hangs"
             if self._time_limit is not None:

@@ -11,13 +11,21 @@ import torch
 
 from lladav_eval.engine.base import Item
 from lladav_eval.errors import EnvironmentError_, SampleError, SettingError
+from lladav_eval.model.checkpoint import empty_model
 from lladav_eval.model.config import parse_config
 from lladav_eval.model.flops import tile_flops
 from lladav_eval.model.memory import USABLE, PromptSize, batch_bytes, weight_bytes
 from lladav_eval.model.official import OFFICIAL_FIELDS, OFFICIAL_VOCABULARY
 from lladav_eval.planning import hardware
 from lladav_eval.planning.assumptions import TEMPLATE_TOKENS, typical
-from lladav_eval.planning.estimate import GOOD_ENOUGH, OPERATIONS_PER_LAYER, SAMPLER_SECONDS, Estimate, estimate
+from lladav_eval.planning.estimate import (
+    GOOD_ENOUGH,
+    OPERATIONS_PER_LAYER,
+    SAMPLER_SECONDS,
+    Estimate,
+    _transformer_parameters,
+    estimate,
+)
 from lladav_eval.planning.hardware import GIB, TABLE, Hardware
 from lladav_eval.planning.passes import passes
 from lladav_eval.planning.workload import Workload, prompt_size, workload
@@ -51,6 +59,15 @@ def test_a_batch_takes_what_the_formula_says() -> None:
     slow = planned(replace(device, bandwidth=10), work)
     assert slow.bound == "bandwidth"
     assert slow.seconds == pytest.approx(100 * moving + 32 * OPERATIONS_PER_LAYER * 1e-5 + SAMPLER_SECONDS)
+
+
+@pytest.mark.parametrize("key_heads", [32, 8])
+def test_what_every_pass_reads_are_the_matrices_of_layers_and_head(key_heads: int) -> None:
+    config = replace(CONFIG, num_key_value_heads=key_heads)
+    model = empty_model(replace(config, vocab_size=1000))
+    read = [*model.model.layers.modules(), model.lm_head]
+    weights = sum(module.weight.numel() for module in read if isinstance(module, torch.nn.Linear))
+    assert _transformer_parameters(config, 1000) == weights
 
 
 def test_the_tower_adds_its_operations() -> None:
