@@ -95,6 +95,13 @@ def test_a_stream_takes_new_questions_as_others_leave() -> None:
     assert model.most == 3
 
 
+@pytest.mark.parametrize("asked", [[item("a", 0), item("a", 1, readable=False)], [item("a", 0, readable=False)]])
+def test_what_is_unreadable_at_the_end_of_a_stream_is_told_too(asked: list[Item]) -> None:
+    with LocalEngine(lambda: Streaming(2), 8) as engine:
+        found = [(item.doc_id, answer.error) for group in engine.answer(iter(asked)) for item, answer in group]
+    assert sorted(found) == [(item.doc_id, None if item.question else "torn") for item in asked]
+
+
 def test_answers_that_are_missing_are_an_error() -> None:
     with pytest.raises(RuntimeError, match="upper left 1 questions without an answer"):
         run(Streaming(2, lose=2))
