@@ -14,7 +14,7 @@ from toy_model import FORBIDDEN_IDS, MASK_ID, VOCABULARY, SharedNoise, ToyModel
 
 from lladav_eval.errors import SettingError
 from lladav_eval.records import IMAGE_PLACEHOLDER_ID, Query, SamplingParams
-from lladav_eval.sampling.loop import Sampled, SamplingTokens, sample
+from lladav_eval.sampling.loop import Sampled, Sampler, SamplingTokens, SeededNoise, sample
 
 WORDS = st.integers(0, 5)
 PROMPT_IDS = st.one_of(WORDS, st.just(MASK_ID), st.just(IMAGE_PLACEHOLDER_ID))
@@ -193,6 +193,15 @@ def test_unfinished_samples_share_each_call_and_finished_ones_leave() -> None:
     assert (first.token_ids, first.stop_reason, first.forward_passes) == ((), "stop", 1)
     assert (second.token_ids, second.stop_reason, second.forward_passes) == ((1, 1, 1, 1), "length", 4)
     assert [[query.sample for query in call] for call in model.calls] == [[0, 1], [1], [1], [1]]
+
+
+def test_all_that_a_step_finishes_leave_at_once() -> None:
+    sampler = Sampler(ToyModel().renamed([0, 1]), SamplingParams(2, 2, 1))
+    for index in range(2):
+        sampler.add(index, torch.tensor([1]), NO_STOP, SeededNoise(0))
+    assert sampler.active == (0, 1)
+    assert sorted(sampler.step()) == [0, 1]
+    assert sampler.active == ()
 
 
 def test_a_sample_with_broken_logits_fails_alone() -> None:
