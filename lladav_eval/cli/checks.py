@@ -75,7 +75,8 @@ def device(asked: str | None = None) -> Check:
         return Check("device", True, found)
     if torch.backends.mps.is_available():
         return Check("device", True, "Apple GPU (mps)")
-    found = f"CPU only, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    found = f"CPU only, {threads} thread{'s' * (threads != 1)}"
     if any(Path("/dev").glob("nvidia[0-9]*")):
         fix = "torch doesn't see the NVIDIA GPU: update its driver, or install torch for the driver's CUDA version"
         return Check("device", False, f"{found}, torch {torch.__version__}, though there is an NVIDIA GPU", fix, False)

@@ -51,3 +51,4 @@ def leaderboard(
         typer.echo(text, nl=False)
     else:
         write_report(out, text)
+        typer.echo(f"written: {out}", err=True)

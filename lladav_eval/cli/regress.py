@@ -53,7 +53,7 @@ def regress(
     ] = False,
 ) -> None:
     """Compare a candidate run with a baseline on the same samples."""
-    from lladav_eval.errors import EvalError
+    from lladav_eval.errors import EvalError, UsageError
     from lladav_eval.reports.ci import junit as junit_xml
     from lladav_eval.reports.load import load_run
     from lladav_eval.reports.output import write_report
@@ -61,6 +61,8 @@ def regress(
     from lladav_eval.reports.regression import regress as compare
     from lladav_eval.reports.regression_text import markdown as markdown_text
 
+    if junit is not None and markdown is not None and junit.resolve() == markdown.resolve():
+        raise UsageError(f"--junit and --markdown both name {junit}: give each a file of its own")
     try:
         settings = Settings(None if test is None else test.value, alpha, tolerance, metric, fail_on_unclear)
         regression = compare(load_run(baseline), load_run(candidate), settings)

@@ -290,6 +290,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         assert main.invoke(["leaderboard", str(run), "--format", name]) == 0
         assert "59.7" in capsys.readouterr().out
     assert main.invoke(["leaderboard", str(run), "--format", "card", "--out", str(tmp_path / "x" / "card.yaml")]) == 0
+    assert capsys.readouterr() == ("", f"written: {tmp_path / 'x' / 'card.yaml'}\n")
     assert "model-index" in (tmp_path / "x" / "card.yaml").read_text()
     assert main.invoke(["leaderboard", str(run), str(other), "--format", "card"]) == 2
     assert main.invoke(["leaderboard", "--format", "card"]) == 2

@@ -60,6 +60,12 @@ def test_exit_codes_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture
     assert code == 2
     assert err.startswith("error: not comparable: only the baseline has the task a (and 1 more)")
     assert SCHEMA.validate(etree.parse(tmp_path / "j.xml"))
+    same = ("--junit", tmp_path / "both", "--markdown", tmp_path / "x" / ".." / "both")
+    code, _, err = call(capsys, "regress", "--baseline", base, "--candidate", base, *same)
+    assert (code, err) == (
+        2,
+        f"error: --junit and --markdown both name {tmp_path / 'both'}: give each a file of its own\n",
+    )
     runs = ("regress", "--baseline", base, "--candidate", unclear)
     assert call(capsys, *runs)[0] == 0
     assert call(capsys, *runs, "--fail-on-unclear")[0] == 1
