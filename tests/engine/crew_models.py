@@ -101,10 +101,8 @@ def with_stopped_child(folder: Path) -> Scripted:
     return Scripted(folder)
 
 
-class Unpacked:
+class Unpacked(Image.Image):
     """A picture that no other process can take in."""
-
-    width = height = 8
 
     def __reduce__(self) -> tuple[Callable[[], object], tuple[()]]:
         return refuses_to_unpack, ()

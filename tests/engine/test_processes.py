@@ -120,7 +120,7 @@ def test_a_question_that_a_worker_cant_take_in_ends_the_run_with_the_reason(tmp_
     broken = items(3)
     question = broken[1].question
     assert question is not None
-    request = dataclasses.replace(question.request, images=(crew_models.Unpacked(),))  # type: ignore[arg-type]
+    request = dataclasses.replace(question.request, images=(crew_models.Unpacked(),))
     broken[1] = dataclasses.replace(broken[1], question=dataclasses.replace(question, request=request))
     load = partial(crew_models.scripted, Scripted(tmp_path))
     with (
