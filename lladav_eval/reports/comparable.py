@@ -6,7 +6,7 @@ figures mean the same.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
 
 from lladav_eval.errors import UsageError
 from lladav_eval.reports.run_data import RunData
@@ -14,6 +14,8 @@ from lladav_eval.reports.run_data import RunData
 _NAMED = 5
 """Samples named in a reason; the number of all is given too."""
 
+_RECORDED_LATER = ("category", "media")
+"""Fields of a sample that earlier versions had not."""
 _DATA_FACTS = (("dataset_path", "data set"), ("dataset_name", "data set name"), ("split", "split"))
 """Fields of a task that say which data it asks, with their titles."""
 
@@ -52,37 +54,28 @@ def task_differences(name: str, baseline: RunData, candidate: RunData) -> list[s
         if ids:
             reasons.append(f"{ours.short}: {len(ids)} samples only in the {there} (doc_id {_some(ids)})")
     for title in ("prompt", "target", "category"):
-        changed = {
-            doc_id
-            for doc_id in before_ids & after_ids
-            if _differs(
-                title,
-                getattr(baseline.samples[name, doc_id], title),
-                getattr(candidate.samples[name, doc_id], title),
-            )
-        }
+        changed = _differing(title, name, before_ids & after_ids, baseline, candidate)
         if changed:
             reasons.append(f"{ours.short}: the {title} of {len(changed)} samples differs (doc_id {_some(changed)})")
     return reasons
 
 
-def _differs(title: str, before: Any, after: Any) -> bool:
-    """Runs made before categories were recorded have none; that is no difference."""
-    return before != after and (title != "category" or None not in (before, after))
+def _differing(title: str, name: str, doc_ids: Iterable[int], first: RunData, second: RunData) -> set[int]:
+    """Samples of which two runs say other things; None is no other one where earlier versions recorded nothing."""
+    found = set()
+    for doc_id in doc_ids:
+        before, after = (getattr(run.samples[name, doc_id], title) for run in (first, second))
+        if before != after and (title not in _RECORDED_LATER or None not in (before, after)):
+            found.add(doc_id)
+    return found
 
 
-def other_media(name: str, first: RunData, second: RunData) -> str | None:
-    """How many samples of a task, and which, show other pictures or videos in the second run; None if none is known to.
+def other_media(name: str, doc_ids: Iterable[int], first: RunData, second: RunData) -> str | None:
+    """How many of some samples, and which, show other pictures or videos in the second run; None if none is known to.
 
     No reason against comparing: other versions of a decoder give other pixels too.
     """
-    differ = {
-        doc_id
-        for task, doc_id in first.samples.keys() & second.samples.keys()
-        if task == name
-        and None not in (hashes := (first.samples[task, doc_id].media, second.samples[task, doc_id].media))
-        and hashes[0] != hashes[1]
-    }
+    differ = _differing("media", name, doc_ids, first, second)
     return f"{len(differ)} samples show other pictures or videos (doc_id {_some(differ)})" if differ else None
 
 

@@ -50,7 +50,7 @@ def _prompts(name: str, runs: Sequence[RunData], labels: Sequence[str], doc_ids:
             notes.append(
                 f"{run.tasks[name].short}: {label} was asked {other} of {len(doc_ids)} questions in other words"
             )
-        if media := other_media(name, runs[0], run):
+        if media := other_media(name, doc_ids, runs[0], run):
             notes.append(f"{run.tasks[name].short}: of {label}, {media}")
     return notes
 

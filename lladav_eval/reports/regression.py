@@ -272,7 +272,8 @@ def _notes(baseline: RunData, candidate: RunData) -> list[str]:
             before, after = ours.settings.get(setting), theirs.settings.get(setting)
             if before != after:
                 notes.append(f"{ours.short}: {setting} {before!r} became {after!r}")
-        if media := other_media(name, baseline, candidate):
+        doc_ids = [sample.doc_id for sample in baseline.of_task(name)]
+        if media := other_media(name, doc_ids, baseline, candidate):
             notes.append(f"{ours.short}: {media}: their data or the versions of their decoders differ")
         if ours.served_models and theirs.served_models and ours.served_models != theirs.served_models:
             before, after = ", ".join(ours.served_models), ", ".join(theirs.served_models)
