@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from lladav_eval.reports.reference import OUR_PROTOCOLS, Reference
-from lladav_eval.reports.run_data import OWN_RULE, RunData, Task
+from lladav_eval.reports.run_data import OWN_RULE, RunData, Task, of_part
 
 GROUPS = ("autoregressive", "diffusion", "hybrid", "unstated")
 PAPER = ("LLaDA-V", "arXiv:2505.16933v2 Tables 2-3")
@@ -195,12 +195,11 @@ def _run_cell(
 ) -> Cell:
     part = f"partial: the first {task.n} of {task.rows} rows" if task.n < task.rows else ""
     n = task.metrics[metric].n if metric in task.metrics else task.n
-    given = f"of {n} of the {task.n} samples, those that the task gives it to" if n != task.n else ""
     failed = f"{task.failed} of {task.n} samples failed" if task.failed else ""
     mode = f"approximate decoding ({task.approximate})" if task.approximate else ""
     own = ", ".join(f"{name} {task.settings.get(name)} instead of {before}" for name, before in task.changed.items())
     authors = "" if compared is None else f"to paper by {_BY_THE_AUTHORS[task.short]}, {compared:.1f}"
-    note = "; ".join(filter(None, (part, given, own, mode, failed, authors)))
+    note = "; ".join(filter(None, (part, of_part(n, task.n), own, mode, failed, authors)))
     changed = bool(task.changed)
     return Cell(value, f"{value:.1f}", metric, n, task.rows, *interval, note=note, changed=changed, compared=compared)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lladav_eval.errors import UsageError
-from lladav_eval.reports.run_data import RunData, Sample, Task
+from lladav_eval.reports.run_data import RunData, Sample, Task, of_part
 from lladav_eval.reports.statistics import Test, is_binary, observations
 from lladav_eval.scoring.lmms import shares_of
 
@@ -89,7 +89,8 @@ def _check_values(name: str, run: RunData, metric: str) -> None:
 
 def partly(short: str, metric: str, n: int, of: int) -> list[str]:
     """A note where a metric is of some samples only."""
-    return [f"{short}: {metric} is of {n} of the {of} samples, those that the task gives it to"] if n < of else []
+    part = of_part(n, of)
+    return [f"{short}: {metric} is {part}"] if part else []
 
 
 def observe(name: str, doc_ids: Sequence[int], runs: Sequence[RunData], metric: str) -> Observed:

@@ -189,6 +189,11 @@ def of_all(n: int, rows: int) -> str:
     return f"{n} of {rows}" if rows > n else str(n)
 
 
+def of_part(n: int, of: int) -> str:
+    """What a figure is of that a task gives to some samples only; empty where it gives it to all."""
+    return f"of {n} of the {of} samples, those that the task gives it to" if n != of else ""
+
+
 def protocol_of(metric: str, task: Task, run: RunData) -> str:
     """What a metric follows: our tasks name their metrics after protocols, or have but the run's; others have none."""
     if not task.ours:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lladav_eval.reports.cost import COST, EXPLAINED, figure, run_rows
 from lladav_eval.reports.escape import escape_markdown, printable
 from lladav_eval.reports.output import print_table
-from lladav_eval.reports.run_data import of_all
+from lladav_eval.reports.run_data import of_all, of_part
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -114,11 +114,8 @@ def notes(results: Mapping[str, Any]) -> list[str]:
             found.append(f"{short}: figures go beyond 1, so they are shown as the task's own scoring gives them")
         if files := task.get("files"):
             found.append(f"{short}: the task's own scoring wrote {', '.join(files)}, inside the run directory")
-        count = task["metrics"].get(headline, {}).get("n", task["n"])
-        if count != task["n"]:
-            found.append(
-                f"{short}: {headline} is of {count} of the {task['n']} samples, those that the task gives it to"
-            )
+        if part := of_part(task["metrics"].get(headline, {}).get("n", task["n"]), task["n"]):
+            found.append(f"{short}: {headline} is {part}")
         served = task.get("served_models") or {}
         if len(served) > 1 or any(not results["model"].startswith(f"openai:{model}@") for model in served):
             shown = ", ".join(f"{model} ({answers})" for model, answers in served.items())

@@ -18,13 +18,12 @@ from typing import Any
 KEYS = ("OPENAI_API_KEY", "AZURE_API_KEY", "AZURE_OPENAI_API_KEY")
 SERVICES = ("api.openai.com", ".openai.azure.com", "api.cognitive.microsoft.com")
 """Where lmms-eval's functions go unless an address is set; a name that begins with a dot is the end of several."""
+NEAR = ("", "None", "localhost", "127.0.0.1", "::1")
+"""Names of this machine, which may be looked up offline."""
 
 
 class JudgeAsked(SystemExit):
     """Not an Exception, which those functions catch to try again."""
-
-
-NEAR = ("", "None", "localhost", "127.0.0.1", "::1")
 
 
 class _Guard:

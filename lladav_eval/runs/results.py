@@ -15,7 +15,7 @@ from typing import Any
 from lladav_eval.approximate import in_use
 from lladav_eval.background import Background
 from lladav_eval.errors import TaskError, one_line
-from lladav_eval.records import RunSpec, Score
+from lladav_eval.records import RunSpec
 from lladav_eval.runs.aggregations import Aggregation, args_for, clear, goes_beyond_one, written
 from lladav_eval.runs.journal import Journal, Record
 from lladav_eval.runs.questions import Plan, metadata_of, plain
@@ -152,7 +152,7 @@ class TaskResults:
             "extracted": score.extracted,
             "status": score.status,
             "error": score.details.get("error"),
-            "metrics": score.details.get("metrics", dict.fromkeys(self._could_have(record, score), 0.0)),
+            "metrics": self._failed_metrics(record) if score.status == "failed" else score.details["metrics"],
             **self._shared(record, verdict),
             **({"judge_replies": replies} if (replies := score.details.get("judge_replies")) else {}),
             "token_ids": list(generation.token_ids),
@@ -163,15 +163,13 @@ class TaskResults:
             "cost": {name: value for name, value in cost.items() if name not in ("forward_passes", "seconds")},
         }
 
-    def _could_have(self, record: Record, score: Score) -> list[str]:
-        """The metrics of a failed sample: those that its empty answer gives, or all where that doesn't tell."""
-        if score.status != "failed" or len(self._names) == 1:
-            return self._names
+    def _failed_metrics(self, record: Record) -> dict[str, float]:
+        """0 in each metric that a failed sample could have had; in all where its empty answer doesn't tell."""
         try:
-            found = self._empty_result(record.doc_id)
+            names = self._tally.could_have(record.doc_id, self._empty_result)
         except TaskError:
-            return self._names
-        return [name for name in self._names if name in found] or self._names
+            names = self._names
+        return dict.fromkeys(names, 0.0)
 
     def _shared(self, record: Record, verdict: Verdict) -> dict[str, Any]:
         """What a figure that is no mean is made of, where it can be taken apart again (scoring/lmms.py: shares)."""

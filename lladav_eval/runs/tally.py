@@ -43,8 +43,6 @@ class Tally:
         ``empty`` gives the items of a sample's empty answer. Raises TaskError if it does, about a metric that other
         samples lack.
         """
-        if len(self.items) == 1:
-            return self._failed
         return [(doc_id, cluster) for doc_id, cluster in self._failed if self._counts(name, doc_id, empty)]
 
     def in_order(self, name: str, failed: Sequence[tuple[int, str | None]], empty: Sequence[Any]) -> list[Any]:
@@ -52,11 +50,18 @@ class Tally:
         every = zip([*self._doc_ids[name], *(doc_id for doc_id, _ in failed)], [*self.items[name], *empty], strict=True)
         return [item for _, item in sorted(every, key=lambda pair: pair[0])]
 
+    def could_have(self, doc_id: int, empty: Callable[[int], Mapping[str, Any]]) -> list[str]:
+        """The metrics of a failed sample: those that its empty answer gives, or all where that gives none.
+
+        Raises TaskError if ``empty`` does.
+        """
+        names = list(self.items)
+        return names if len(names) == 1 else [name for name in names if name in empty(doc_id)] or names
+
     def _counts(self, name: str, doc_id: int, empty: Callable[[int], Mapping[str, Any]]) -> bool:
         try:
-            given = self.items.keys() & empty(doc_id).keys()
+            return name in self.could_have(doc_id, empty)
         except TaskError:
             if name in self._in_part:
                 raise
             return True
-        return name in given or not given
