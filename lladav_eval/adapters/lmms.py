@@ -5,6 +5,7 @@ Everything lmms-eval asks of a model is answered by the same pipeline that ``lla
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import logging
 import os
@@ -234,4 +235,7 @@ def _join_processes() -> Any:
         return None
     from accelerate import Accelerator
 
-    return Accelerator(cpu=not torch.cuda.is_available())
+    accelerator = Accelerator(cpu=not torch.cuda.is_available())
+    # lmms-eval leaves the process group open, whose threads then may abort a process that is done.
+    atexit.register(accelerator.state.destroy_process_group)
+    return accelerator

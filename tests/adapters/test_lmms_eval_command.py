@@ -91,6 +91,7 @@ def test_two_processes_share_the_work_over_gloo_and_agree(
 
 
 WATCHED = """
+import atexit
 import sys
 import torch
 import torch.distributed as group
@@ -98,6 +99,12 @@ from lladav_eval.adapters import lmms
 from lmms_eval.__main__ import cli_evaluate
 
 note = sys.argv.pop(1)
+
+@atexit.register  # first of all, so that it is the last to be called
+def left_open():
+    if group.is_initialized():
+        open(f"{note}-left-open-by-{group.get_rank()}", "w").close()
+
 generate = lmms.Lladav.generate_until
 
 def watched(self, requests):
@@ -109,4 +116,4 @@ def watched(self, requests):
 lmms.Lladav.generate_until = watched
 cli_evaluate()
 """
-"""lmms-eval's command, with a note of the process group and of each process's share."""
+"""lmms-eval's command, with notes of the process group, of each process's share, and of a group left open."""
