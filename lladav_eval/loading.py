@@ -22,6 +22,7 @@ def load(
     *,
     offline: bool = False,
     compile_layers: bool = False,
+    cuda_graphs: bool = False,
 ) -> LladaV:
     """Load a checkpoint: ``pocket``, ``pocket-ar``, a directory, or a hub name such as ``GSAI-ML/LLaDA-V``.
 
@@ -31,14 +32,17 @@ def load(
         dtype: ``float32``, ``bfloat16`` or ``float16``; default: bfloat16 on CUDA, float32 elsewhere.
         offline: never touch the network.
         compile_layers: run all of the transformer layers but attention through ``torch.compile``.
+        cuda_graphs: launch the small steps of an approximate cache as CUDA graphs (model/graphs.py).
 
     Raises:
         CheckpointError: if the checkpoint can't be loaded as it stands.
-        EnvironmentError_: if the device or the hub is missing.
+        EnvironmentError_: if the device or the hub is missing, or the layers can't be compiled here.
         SettingError: if the device or type name means nothing.
     """
     target = choose_device(device)
     precision = choose_dtype(dtype, target)
+    if cuda_graphs and target.type != "cuda":
+        raise SettingError(f"cuda-graphs: device {target.type} has none; use --device cuda, or leave it out")
     if target.type == "cuda":
         _set_up_cuda()
     directory = find_checkpoint(str(name_or_dir), offline)
@@ -46,7 +50,9 @@ def load(
     tokenizer = ChatTokenizer.from_dir(directory)
     model = load_model(directory, config, len(tokenizer), target, precision)
     if compile_layers:
+        _check_compiler(target)
         model.compile_layers()
+    model.cuda_graphs = cuda_graphs
     return LladaV(model, tokenizer, directory, str(name_or_dir))
 
 
@@ -59,6 +65,18 @@ def _set_up_cuda() -> None:
     torch.backends.cuda.enable_cudnn_sdp(False)
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def _check_compiler(device: torch.device) -> None:
+    """Raises EnvironmentError_ where ``torch.compile`` can't build anything, before a sample is lost to it."""
+    try:
+        torch.compile(lambda x: x + 1)(torch.zeros(1, device=device))
+    except RuntimeError as error:
+        why = " ".join(str(error).split("\n")[0].split())[:200]
+        raise EnvironmentError_(
+            f"compile: torch.compile doesn't work for {device.type} here ({why}); "
+            "install a C++ compiler such as g++, or leave it out"
+        ) from error
 
 
 def choose_device(name: str | None) -> torch.device:

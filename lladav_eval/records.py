@@ -321,6 +321,8 @@ class RunSpec:
     """Overrides the seed of every task; None keeps the task's own (0 if it names none)."""
     device: str | None = None
     dtype: str | None = None
+    accelerate: tuple[str, ...] = ()
+    """Of ``compile`` and ``cuda-graphs``: how the kernels of LLaDA-V's layers are launched (``lladav_eval.load``)."""
     offline: bool = False
     trace: bool = False
     """Record which position was filled at which step."""

@@ -8,13 +8,14 @@ tests marked ``gpu`` can show.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 
 CUDA, CPU = torch.device("cuda", 0), torch.device("cpu")
@@ -47,6 +48,8 @@ class PretendCuda(TorchFunctionMode):
         self.waits: list[tuple[str, int]] = []
         """What waited for the device, and how many operations it had been given since the last wait."""
         self._queued = 0
+        self.recording: PretendGraph | None = None
+        """The graph that is being captured."""
 
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         with torch._C.DisableTorchFunctionSubclass():
@@ -105,6 +108,7 @@ class PretendCuda(TorchFunctionMode):
         else:
             wanted = name == "cuda"
         if there != wanted:
+            self._check_capture(name)
             changed = changed.clone()
             if not kwargs.get("non_blocking"):
                 self._wait("to cuda" if wanted else "to cpu")
@@ -118,9 +122,85 @@ class PretendCuda(TorchFunctionMode):
         target.as_subclass(Tensor).copy_(source.as_subclass(Tensor))
         return target
 
+    def _check_capture(self, name: str) -> None:
+        if self.recording is not None:
+            raise RuntimeError(f"{name}: operation not permitted when stream is capturing")
+
+    @contextmanager
+    def capture(self, graph: PretendGraph, pool: object = None, capture_error_mode: str = "global") -> Iterator[None]:
+        """``torch.cuda.graph``; other threads work meanwhile, so only the thread-local mode will do."""
+        assert capture_error_mode == "thread_local"
+        self.recording = graph
+        try:
+            with graph.recorder:
+                yield
+        finally:
+            self.recording = None
+            graph.recorder.undo()
+
     def _wait(self, name: str) -> None:
+        self._check_capture(name)
         self.waits.append((name, self._queued))
         self._queued = 0
+
+
+class PretendGraph:
+    """``torch.cuda.CUDAGraph``: what was done during its capture, to be done again on the same tensors."""
+
+    def __init__(self) -> None:
+        self.recorder = _Recorder()
+        self.replays = 0
+
+    def pool(self) -> tuple[int, int]:
+        return (0, 1)
+
+    def replay(self) -> None:
+        self.replays += 1
+        with torch._C.DisableTorchFunction():
+            for func, args, kwargs, results in self.recorder.calls:
+                again = tree_leaves(func(*args, **kwargs))
+                for result, new in zip(tree_leaves(results), again, strict=True):
+                    if isinstance(result, Tensor) and _address(result) != _address(new):
+                        result.copy_(new)
+
+
+class _Recorder(TorchDispatchMode):
+    """Writes down every operation. A real capture computes nothing, so what was computed is undone at its end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[Any, Any, Any, Any]] = []
+        self._made: dict[int, list[Tensor]] = {}
+        """Results that lie in memory of their own, by its address."""
+        self._overwritten: dict[int, tuple[Tensor, Tensor]] = {}
+        """Memory from before the capture, by its address, with what it held."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        given = {_address(leaf): leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
+        if func._schema.is_mutable:
+            for address, tensor in given.items():
+                if address not in self._made and address not in self._overwritten:
+                    whole = tensor.new_empty(0).set_(tensor.untyped_storage())
+                    self._overwritten[address] = (whole, whole.clone())
+        results = func(*args, **kwargs)
+        self.calls.append((func, args, kwargs, results))
+        for result in tree_leaves(results):
+            if isinstance(result, Tensor) and (_address(result) not in given or _address(result) in self._made):
+                self._made.setdefault(_address(result), []).append(result)
+        return results
+
+    def undo(self) -> None:
+        for whole, before in self._overwritten.values():
+            whole.copy_(before)
+        for results in self._made.values():
+            for result in results:
+                if result.is_floating_point():
+                    result.fill_(torch.nan)
+
+
+def _address(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
 
 
 def _attribute(func: Callable[..., Any], args: tuple[Any, ...]) -> Any:
@@ -155,8 +235,11 @@ def pretend_cuda() -> Iterator[PretendCuda]:
         "mem_get_info": (MEMORY, MEMORY),
         **dict.fromkeys(("memory_reserved", "memory_allocated", "max_memory_allocated"), 0),
         **dict.fromkeys(("reset_peak_memory_stats", "empty_cache", "synchronize")),
+        "device": nullcontext(),
     }
     with pytest.MonkeyPatch.context() as patch, PretendCuda() as device:
         for function, value in answers.items():
             patch.setattr(torch.cuda, function, lambda *_, value=value: value)
+        patch.setattr(torch.cuda, "CUDAGraph", PretendGraph)
+        patch.setattr(torch.cuda, "graph", device.capture)
         yield device

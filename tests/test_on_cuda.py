@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from pretend_cuda import CUDA, PretendCuda, pretend_cuda
+from pretend_cuda import CUDA, PretendCuda, PretendGraph, pretend_cuda
 from tiny_hf import write_hf
 
 import lladav_eval
@@ -136,6 +136,41 @@ def test_a_step_waits_for_its_forward_pass_once(device: PretendCuda, cache: str 
     # What is computed of a sample is sent at every step, which of its visual tokens at the first.
     sent_for_each = 0 if cache is None else steps + 1
     assert len(many) - len(few) == sent_for_each * 4
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"cache": "prefix"},
+        {"cache": "prefix:4", "cfg_scale": 0.5},
+        {"cache": "dual", "threshold": 0.9},
+        {"cache": "dllm:8,3,0.5"},
+        {"cache": "dllm:4,4,0"},
+    ],
+    ids=str,
+)
+def test_graphs_of_small_steps_answer_alike(
+    device: PretendCuda, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
+) -> None:
+    graphs: list[PretendGraph] = []
+
+    def new() -> PretendGraph:
+        graphs.append(PretendGraph())
+        return graphs[-1]
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", new)
+    params = SamplingParams(16, 8, 16, **settings)
+    plain, replayed = (
+        lladav_eval.load("pocket", device="cuda", dtype="float32", cuda_graphs=wanted) for wanted in (False, True)
+    )
+    for batch_size in (1, 3):
+        expected = plain.generate(requests(), params, batch_size=batch_size)
+        assert not graphs
+        answers = replayed.generate(requests(), params, batch_size=batch_size)
+        assert [answer.token_ids for answer in answers] == [answer.token_ids for answer in expected]
+        assert all(graph.replays for graph in graphs), "a graph that is recorded is used"
+        assert sum(graph.replays for graph in graphs) > len(graphs), "and most of them more than once"
+        graphs.clear()
 
 
 def test_a_run_goes_from_task_to_table(

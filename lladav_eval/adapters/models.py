@@ -104,6 +104,7 @@ def resolve_model(
     device: str | None = None,
     dtype: str | None = None,
     *,
+    accelerate: Sequence[str] = (),
     batch_size: int | None = None,
     offline: bool = False,
     trace: bool = False,
@@ -114,6 +115,7 @@ def resolve_model(
     Args:
         name: an entry of ``AVAILABLE``.
         device, dtype: as in ``lladav_eval.load``; kinds that have none refuse them.
+        accelerate: of ``compile`` and ``cuda-graphs``, as in ``lladav_eval.load``; of LLaDA-V only.
         batch_size: questions answered together; for an endpoint, requests in flight at once. None fills the memory of
             a GPU where the model's needs are known (LLaDA-V), and is 32 elsewhere.
         offline: never use the network.
@@ -129,7 +131,8 @@ def resolve_model(
     if not colon or prefix not in PREFIXES:
         from lladav_eval.loading import load
 
-        model = load(name, device, dtype, offline=offline)
+        compiled, graphs = ("compile" in accelerate, "cuda-graphs" in accelerate)
+        model = load(name, device, dtype, offline=offline, compile_layers=compiled, cuda_graphs=graphs)
         if time_limit is not None and model.config.causal:
             raise SettingError(f"--time-limit: {name}, an autoregressive model, can't be stopped in the middle")
         return LladavAnswerer(model, batch_size, trace, time_limit)
@@ -138,6 +141,8 @@ def resolve_model(
         raise UsageError(f"--model {name}: say which; {prefix} models are named like {_example(prefix)}")
     if trace:
         raise SettingError(f"--trace records denoising steps, which {prefix}: models don't have; leave it out")
+    if accelerate:
+        raise SettingError(f"--accelerate is for LLaDA-V's own layers, not for {prefix}: models; leave it out")
     if prefix == "hf":
         from lladav_eval.adapters.autoregressive import load_hf
 

@@ -34,6 +34,7 @@ def _load(spec: RunSpec, code: str) -> Answerer:
         spec.model,
         spec.device,
         spec.dtype,
+        accelerate=spec.accelerate,
         batch_size=spec.batch_size,
         offline=spec.offline,
         trace=spec.trace,

@@ -61,6 +61,13 @@ class Dtype(str, Enum):
     float16 = "float16"
 
 
+class Acceleration(str, Enum):
+    """How the kernels of LLaDA-V's layers are launched."""
+
+    compile = "compile"
+    cuda_graphs = "cuda-graphs"
+
+
 # Options that other commands have in the same words.
 Task = Annotated[str, typer.Option("--task", "-t", help="Tasks or groups, separated by commas.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="First rows of every task only.")]
@@ -83,6 +90,10 @@ Seed = Annotated[int | None, typer.Option(help="Seed of temperature and random r
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Ask failed samples again.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ...; default: cuda if present.")]
 DtypeName = Annotated[Dtype | None, typer.Option(help="Number format; default: the checkpoint's choice.")]
+Accelerate = Annotated[
+    list[Acceleration] | None,
+    typer.Option(help="Compile the layers; launch a cache's small steps as CUDA graphs; repeatable."),
+]
 TimeLimit = Annotated[
     float | None,
     typer.Option(min=0.001, max=31_536_000, help="Most seconds for a sample (and its batch); past them it has failed."),
@@ -116,6 +127,7 @@ def run(
     retry_failed: RetryFailed = False,
     device: Device = None,
     dtype: DtypeName = None,
+    accelerate: Accelerate = None,
     trace: Annotated[bool, typer.Option("--trace", help="Record which position was filled at which step.")] = False,
     max_failures: Annotated[
         str | None, typer.Option(help="Stop past this many failed samples (5) or share of them (1%, the default).")
@@ -133,6 +145,7 @@ def run(
         protocol=protocol,
         data=data,
         dtype=dtype,
+        accelerate=accelerate,
         engine=engine,
         model=model,
         limit=limit,
@@ -159,6 +172,7 @@ def run_spec(
     protocol: Protocol,
     data: Path | None,
     dtype: Dtype | None,
+    accelerate: Iterable[Acceleration] | None,
     engine: Engine,
     **fields: Any,
 ) -> RunSpec:
@@ -179,6 +193,7 @@ def run_spec(
         protocol="official" if protocol is Protocol.official else "strict",
         data=None if data is None else str(data),
         dtype=None if dtype is None else dtype.value,
+        accelerate=tuple(sorted({way.value for way in accelerate or ()})),
         engine="ray" if engine is Engine.ray else "local",
         **fields,
     )

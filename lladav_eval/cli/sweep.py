@@ -70,6 +70,7 @@ def sweep(
     retry_failed: options.RetryFailed = False,
     device: options.Device = None,
     dtype: options.DtypeName = None,
+    accelerate: options.Accelerate = None,
     max_failures: Annotated[str | None, typer.Option(help="As for run, of every point.")] = None,
     time_limit: options.TimeLimit = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line, no table.")] = False,
@@ -88,6 +89,7 @@ def sweep(
         protocol=protocol,
         data=data,
         dtype=dtype,
+        accelerate=accelerate,
         engine=engine,
         model=model,
         limit=limit,
@@ -240,12 +242,15 @@ class _Runs:
 
 def _meant_for(baseline: str, spec: RunSpec) -> RunSpec:
     """The same for a baseline, without options that this kind of model doesn't have."""
+    from lladav_eval.adapters.models import PREFIXES
+
     kind = baseline.partition(":")[0]
     return replace(
         spec,
         model=baseline,
         device=None if kind in ("openai", "replay") else spec.device,
         dtype=None if kind in ("openai", "replay", "lmms") else spec.dtype,
+        accelerate=() if kind in PREFIXES else spec.accelerate,
         time_limit=spec.time_limit if kind in ("openai", "hf") else None,
     )
 

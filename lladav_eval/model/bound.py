@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import accumulate
 from typing import cast
 
 import torch
 from torch import Tensor
 
 from lladav_eval.errors import SampleError
-from lladav_eval.model.cache import Part, SequenceStore, mix_stored, run_holding, states_of
+from lladav_eval.model.cache import Part, SequenceStore, mix_stored, run_holding, states_of, work_at_states
 from lladav_eval.model.first_layer import FirstLayer
-from lladav_eval.model.flops import kept_flops, query_flops, reusing_flops, tile_flops
+from lladav_eval.model.flops import Work, kept_flops, query_flops, reusing_flops, tile_flops
+from lladav_eval.model.graphs import MOST_ROWS, Compute, StepGraphs
 from lladav_eval.model.language import Layer, Mix, PackedLayout
 from lladav_eval.model.lladav import LladavModel
 from lladav_eval.records import IMAGE_PLACEHOLDER_ID, Prompt, Query, Reuse
@@ -39,6 +41,8 @@ class BoundPrompts:
     """The ids (length,) whose states a causal model has stored, by prompt."""
     first_layer: FirstLayer = field(default_factory=FirstLayer)
     """What exact mode keeps of long prompts."""
+    graphs: StepGraphs = field(default_factory=StepGraphs)
+    """Of the small steps of an approximate cache, if the model is to use them (``LladavModel.cuda_graphs``)."""
     free: list[int] = field(default_factory=list)
     """Numbers of released prompts."""
 
@@ -87,6 +91,7 @@ class BoundPrompts:
         self.token_ids[number] = self.token_ids[number][:0].clone()
         self.first_layer.kept.pop(number, None)
         self.followed.pop(number, None)
+        self.graphs.clear()
         for unconditional in (False, True):
             self.stores.pop((number, unconditional), None)
         self.free.append(number)
@@ -150,17 +155,48 @@ class BoundPrompts:
 
     def _reusing(self, queries: Sequence[Query]) -> list[Tensor]:
         """The same where all queries say what is computed: in an approximate mode, or by a causal model."""
+        graphs = self.model.cuda_graphs and not self.model.config.causal
+        states = [states_of(query.reuse) for query in queries if query.reuse is not None] if graphs else []
+        if graphs and sum(map(len, states)) <= MOST_ROWS:
+            hidden = self._replayed(queries, states)
+        else:
+            parts = self._parts(queries)
+            for query, part in zip(queries, parts, strict=True):
+                self._count_work(query.sample, part.work(len(query.token_ids)))
+            hidden = self._run_parts(self.embed(queries), parts)
+        return list(self.model.logits(hidden).split_with_sizes([len(query.positions) for query in queries]))
+
+    def _replayed(self, queries: Sequence[Query], states: Sequence[Tensor]) -> Tensor:
+        """Hidden states (N, D) at the asked positions, by a graph that has them at all ``states`` of the queries.
+
+        What is asked about changes from step to step; a step comes again where the rest doesn't.
+        """
+        kind, rows = [], []
+        starts = accumulate(map(len, states), initial=0)
+        for query, there, start in zip(queries, states, starts, strict=False):
+            reuse = cast("Reuse", query.reuse)
+            self._count_work(query.sample, work_at_states(query, len(there)))
+            # What is held stays the same for a sequence.
+            kind.append((query.sample, reuse.unconditional, reuse.transfers, tuple(reuse.fresh.tolist())))
+            rows.append(torch.searchsorted(there, query.positions) + start)
+
+        def build() -> Compute:
+            whole = [replace(query, positions=there) for query, there in zip(queries, states, strict=True)]
+            return partial(self._run_parts, parts=self._parts(whole))
+
+        hidden = self.graphs.run(tuple(kind), self.embed(queries), build)
+        return hidden[torch.cat(rows).to(self.model.device)]
+
+    def _parts(self, queries: Sequence[Query]) -> list[Part]:
+        """The queries laid out one behind another."""
         parts: list[Part] = []
-        start = 0
         for query in queries:
+            start = parts[-1].start + len(parts[-1].states) if parts else 0
             parts.append(Part.build(query, self._store(query), start, self.model.device))
-            start += len(parts[-1].states)
-            self.flops[query.sample] += reusing_flops(
-                self.model.config, parts[-1].work(len(query.token_ids)), self.model.lm_head.out_features
-            )
-        hidden = self._run_parts(self.embed(queries), parts)
-        logits = self.model.logits(hidden)
-        return list(logits.split_with_sizes([len(query.positions) for query in queries]))
+        return parts
+
+    def _count_work(self, sample: int, work: Work) -> None:
+        self.flops[sample] += reusing_flops(self.model.config, work, self.model.lm_head.out_features)
 
     def _run_parts(self, x: Tensor, parts: Sequence[Part]) -> Tensor:
         model = self.model.model

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -131,6 +132,14 @@ class Part:
 def states_of(reuse: Reuse) -> Tensor:
     """(s,) int64, ascending: positions that have a state, the fresh and the held ones."""
     return torch.cat((reuse.fresh, reuse.held)).unique()
+
+
+def work_at_states(query: Query, states: int) -> Work:
+    """What one forward pass computes of a sequence whose last layer has outputs at all of its ``states``."""
+    reuse = cast("Reuse", query.reuse)
+    computed = len(reuse.fresh) + reuse.transfers
+    values = computed + (states - len(reuse.fresh) if reuse.transfers else 0)
+    return Work(len(query.token_ids), computed, computed, values, len(query.positions))
 
 
 def mix_stored(

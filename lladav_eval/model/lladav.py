@@ -40,6 +40,8 @@ class LladavModel(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self.cuda_graphs = False
+        """Whether small steps of an approximate cache become CUDA graphs (graphs.py)."""
         self.model = Backbone(config)
         self.lm_head = Linear(config.hidden_size, config.vocab_size, bias=False)
 

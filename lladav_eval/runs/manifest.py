@@ -162,6 +162,8 @@ def command(spec: RunSpec, directory: Path, retry_failed: bool = False) -> str:
     for name, value, default in options:
         if value != default:
             words += [name, str(value)]
+    for name in spec.accelerate:
+        words += ["--accelerate", name]
     for name, text in spec.gen:
         words += ["--gen", f"{name}={text}"]
     words += ["--offline"] * spec.offline + ["--trace"] * spec.trace + ["--retry-failed"] * retry_failed

@@ -30,7 +30,8 @@ DEFAULT_ROOT = Path("results") / "runs"
 
 
 _FREE = (
-    "batch_size", "device", "offline", "trace", "max_failures", "time_limit", "engine", "workers", "ray_address"
+    "batch_size", "device", "accelerate", "offline", "trace", "max_failures", "time_limit",
+    "engine", "workers", "ray_address",
 )  # fmt: skip
 """What may change from one session of a run to the next."""
 

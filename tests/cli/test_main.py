@@ -234,6 +234,7 @@ def test_the_options_are_those_of_the_design() -> None:
         "--task", "-t", "--model", "-m", "--limit", "--out", "--batch-size", "--gen", "--cache", "--protocol", "--data",
         "--judge", "--offline", "--engine", "--workers", "--ray-address", "--seed", "--resume", "--no-resume",
         "--retry-failed", "--device", "--dtype", "--trace", "--max-failures", "--time-limit",
+        "--accelerate",
     }  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lladav_eval.model.bound import BoundPrompts
 from lladav_eval.model.cache import Part, SequenceStore
+from lladav_eval.model.graphs import StepGraphs
 from lladav_eval.model.lladav import LladavModel
 from lladav_eval.records import IMAGE_PLACEHOLDER_ID, Query, Reuse, SamplingParams
 from lladav_eval.sampling.loop import Sampled, SamplingTokens, sample
@@ -211,7 +212,11 @@ def test_exact_decoding_never_touches_the_cache(model: LladavModel, monkeypatch:
 
 
 @pytest.mark.parametrize("cache", MODES)
-def test_flops_equal_the_flop_counter(model: LladavModel, cache: str) -> None:
+@pytest.mark.parametrize("graphs", [False, True])
+def test_flops_equal_the_flop_counter(monkeypatch: pytest.MonkeyPatch, cache: str, graphs: bool) -> None:
+    model = build(0)
+    model.cuda_graphs = graphs
+    monkeypatch.setattr(StepGraphs, "run", lambda self, key, x, build: build()(x))  # what a graph would compute
     bound = bind(model, [Asked.draw(4), Asked.draw(9)])
     with torch.inference_mode(), FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         sample(bound, bound.token_ids, SamplingParams(8, 4, 8, cache=cache), [SamplingTokens(MASK_ID)] * 2)
@@ -254,10 +259,11 @@ def test_wrong_queries_are_refused(model: LladavModel) -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("cache", MODES)
-def test_cuda_equals_cpu(cache: str) -> None:
+@pytest.mark.parametrize("graphs", [False, True])
+def test_cuda_equals_cpu(cache: str, graphs: bool) -> None:
     params, batch = SamplingParams(12, 4, 12, cache=cache), [Asked.draw(seed) for seed in range(4)]
     here = run(build(0), batch, params)
-    there = run(
-        build(0).to("cuda"), [dataclasses.replace(one, visuals=one.visuals.to("cuda")) for one in batch], params
-    )
+    model = build(0).to("cuda")
+    model.cuda_graphs = graphs
+    there = run(model, [dataclasses.replace(one, visuals=one.visuals.to("cuda")) for one in batch], params)
     assert [ours.token_ids for ours in there] == [ours.token_ids for ours in here]

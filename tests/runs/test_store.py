@@ -25,6 +25,7 @@ def test_the_name_of_a_run_follows_what_is_asked_alone() -> None:
         {"max_failures": "5"},
         {"offline": True},
         {"time_limit": 5.0},
+        {"accelerate": ("compile",)},
     ):
         assert run_id(replace(SPEC, **same)) == run_id(SPEC)
     for other in ({"limit": 5}, {"gen": (("steps", "2"),)}, {"seed": 1}, {"dtype": "float16"}, {"model": "x/LLaDA-V"}):
