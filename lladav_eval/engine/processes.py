@@ -19,7 +19,8 @@ from multiprocessing.reduction import ForkingPickler
 import psutil
 
 from lladav_eval.engine.crew import LOOK_AFTER, Answered, CrewEngine, Lost, check_same
-from lladav_eval.engine.worker import Facts, Fault, Worker, use_threads
+from lladav_eval.engine.threads import use_threads
+from lladav_eval.engine.worker import Facts, Fault, Worker
 from lladav_eval.errors import EnvironmentError_, EvalError
 from lladav_eval.records import Answerer, Question
 

@@ -18,7 +18,8 @@ from typing import Any
 
 from lladav_eval.engine.crew import LOOK_AFTER, Answered, CrewEngine, Lost, check_same
 from lladav_eval.engine.ray_cluster import connect, cpus_each, living_nodes
-from lladav_eval.engine.worker import Facts, Fault, Worker, use_threads
+from lladav_eval.engine.threads import use_threads
+from lladav_eval.engine.worker import Facts, Fault, Worker
 from lladav_eval.errors import EnvironmentError_, EvalError, one_line
 from lladav_eval.records import Answerer, Generation, Question
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,17 +81,3 @@ def _check_videos(questions: Sequence[Question]) -> None:
                 f"the worker on {socket.gethostname()} can't see {path}: "
                 "videos must lie in a folder that all machines share, under the same path"
             )
-
-
-def use_threads(most: int) -> None:
-    """Computing threads of this process: ``most``, or fewer where OMP_NUM_THREADS says so.
-
-    A larger number there was meant for one process; workers that take more than their share slow each other down.
-    """
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    count = min(most, int(asked)) if asked.isdigit() and int(asked) else most
-    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(count)
-    if "torch" in sys.modules:
-        import torch
-
-        torch.set_num_threads(count)
