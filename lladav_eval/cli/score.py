@@ -20,7 +20,8 @@ lladav-eval score --task mmstar --predictions answers.xlsx --data ./data --json
 
 lladav-eval score --task mmmu --predictions results/runs/mine/samples.jsonl --protocol official
 
-Answers: JSON lines {"doc_id": row, "prediction": text}, a run's or lmms-eval's samples, or VLMEvalKit's .xlsx."""
+Answers: JSON lines {"doc_id": row, "prediction": text}, a run's or lmms-eval's samples, VLMEvalKit's tables, and what
+some benchmarks write themselves (MMMU, MathVista ...): docs/scores.md, "Files of answers"."""
 
 
 def register(app: typer.Typer) -> None:

@@ -1,4 +1,4 @@
-"""Recorded answers from files: our JSON lines, a run's samples, lmms-eval's samples, VLMEvalKit's tables.
+"""Recorded answers of a split's rows: our JSON lines, a run's samples, and what other tools and benchmarks write.
 
 Every row of the split must have exactly one answer, and every answer a row. What is wrong is one line with file and
 place.
@@ -7,62 +7,103 @@ place.
 from __future__ import annotations
 
 import json
-import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from lladav_eval.errors import UsageError, one_line
+from lladav_eval.errors import UsageError
+from lladav_eval.runs.answer_files import ADVICE, KEY, Record, cell, read_records
 
-T = TypeVar("T")
-MOST_BYTES = 1 << 30
-"""What a spreadsheet may unpack to; a small file can hold terabytes of the same cell."""
+Columns = Mapping[str, Sequence[Any]]
+Placed = tuple[str, int, Record, str | None]
+"""(file and place for errors, row, record, its answer)."""
 SHOWN = 5
 """How many ids an error names."""
+_KEYS: dict[str, tuple[str, ...]] = {
+    "pid": ("extraction", "response", "prediction"),
+    "questionId": ("prediction", "answer"),
+}
+"""What the answer is called in MathVista's results (their "prediction" is the extraction after its rule) and in what is
+handed in for DocVQA, by the column that names rows there."""
+_OTHER_KEYS = ("prediction", "response")
+_OTHER_ORDER = (
+    "the file counts rows in another order; score it on its own rows, or give JSON lines with these rows' doc_id"
+)
 
 
 def read_predictions(
     path: Path,
     count: int,
-    indices: Sequence[Any] | None = None,
-    questions: Sequence[Any] | None = None,
+    columns: Columns | None = None,
+    *,
     task: str | None = None,
+    named: str = KEY,
+    split: str | None = None,
 ) -> list[str | None]:
     """The answers in row order; None for a sample that failed in its run.
 
     Args:
-        path: ``{"doc_id": row, "prediction": text}`` a line, or the ``samples.jsonl`` of a run, or lmms-eval's
-            ``*_samples_*.jsonl`` (the raw response, before its filters), or VLMEvalKit's ``.xlsx`` with the columns
-            ``index`` and ``prediction``.
+        path: ``{"doc_id": row, "prediction": text}`` a line; the ``samples.jsonl`` of a run; lmms-eval's
+            ``*_samples_*.jsonl`` or its older JSON with "logs" (the raw response where it is there, not the filtered
+            one); VLMEvalKit's tables with ``index`` and ``prediction`` (.xlsx, .tsv, .csv, .json); or records that name
+            rows by the benchmark's own id.
         count: rows of the split.
-        indices: the split's own ``index`` column, by which VLMEvalKit names rows where there is one.
-        questions: the split's ``question`` column, with which a table's own is compared where there is one.
+        columns: the split's cells of those columns it has: ``index``, by which VLMEvalKit names rows; ``question`` and
+            ``answer``, with which a file's own are compared; and the one ``named``.
         task: of a run's samples only those of this task count.
+        named: the column with the benchmark's own id.
+        split: where cells of a table's column ``split`` say it, the other rows are passed over.
 
     Raises:
         UsageError: the file can't be read or is cut off, an answer is no text, an id is missing, doubled or unknown,
-            or an answer stands beside the question of another row.
+            or answers stand beside the question or the right answer of another row.
     """
-    if is_table(path):
-        return _in_order(_table(path, indices, questions), count, path)
-    lines = (found for found in _lines(path) if not is_sample(found[2]) or found[2]["task"] == task)
-    return _in_order(((where, row, _answer(line, where)) for where, row, line in lines), count, path)
+    columns = columns or {}
+    records = read_records(path)
+    first = next(records, None)
+    if first is None:
+        placed: Iterable[Placed] = ()
+    elif "doc_id" not in first[1] and "index" in first[1]:
+        placed = _by_index([first, *records], count, columns, named, split)
+    elif "doc_id" not in first[1] and (KEY in first[1] or named in first[1]):
+        placed = _by_name(chain((first,), records), columns, named)
+    else:
+        placed = _by_position(chain((first,), records), task)
+    questions = [_question(text) for text in columns.get("question", ())]
+    rows_of = {question: row for row, question in enumerate(questions)}
+    found: dict[int, str | None] = {}
+    golds: list[tuple[str, int, str]] = []
+    for where, row, record, answer in placed:
+        _check_row(row, found, count, where)
+        found[row] = answer
+        asked = _question(record.get("question", record.get("input")))
+        # Other wording is no sign of anything, the question of another row is.
+        if asked and asked in rows_of and asked != questions[row]:
+            raise UsageError(
+                f"{where}: it answers row {row} of the split, but its question is that of row {rows_of[asked]}: "
+                + _OTHER_ORDER
+            )
+        gold = record.get("target", record.get("answer"))
+        if isinstance(gold, (str, int, float)):
+            golds.append((where, row, _words(gold)))
+    missing = [row for row in range(count) if row not in found]
+    if missing:
+        shown = ", ".join(map(str, missing[:SHOWN])) + (", ..." if len(missing) > SHOWN else "")
+        raise UsageError(f"{path}: {len(missing)} of {count} rows have no prediction: doc_id {shown}")
+    _check_golds(golds, [_words(gold) for gold in columns.get("answer", ())])
+    return [found[row] for row in range(count)]
 
 
-def is_sample(line: Mapping[str, Any]) -> bool:
+def is_sample(line: Record) -> bool:
     """Whether a line is one of a run's samples.jsonl."""
     return "prediction" not in line and {"task", "key", "text", "status"} <= line.keys()
 
 
 def is_of_run(path: Path) -> bool:
     """Whether the file is a run's samples.jsonl, whose texts are what the model said, never what a judge extracted."""
-    first = None if is_table(path) else next(_lines(path), None)
-    return first is not None and is_sample(first[2])
-
-
-def is_table(path: Path) -> bool:
-    """Whether the file is one of VLMEvalKit's tables."""
-    return path.suffix.lower() == ".xlsx"
+    first = next(read_records(path), None)
+    return first is not None and is_sample(first[1])
 
 
 def read_replies(path: Path, count: int, task: str | None = None) -> dict[int, tuple[str, ...]]:
@@ -76,63 +117,57 @@ def read_replies(path: Path, count: int, task: str | None = None) -> dict[int, t
         UsageError: as ``read_predictions``, except that rows may be missing.
     """
     found: dict[int, tuple[str, ...]] = {}
-    for where, row, line in _lines(path):
+    for where, line in read_records(path):
+        row = _doc_id(line, where)
         if is_sample(line) and line["task"] != task:
             continue
         name = "judge_replies" if is_sample(line) else "replies"
         replies = line.get(name, [] if is_sample(line) else None)
         if not isinstance(replies, list) or not all(isinstance(reply, str) for reply in replies):
             raise UsageError(f"{where}: {name!r} must be a list of texts")
-        if row in found:
-            raise UsageError(f"{where}: doc_id {row} is there twice")
-        if not 0 <= row < count:
-            raise UsageError(f"{where}: doc_id {row} is unknown, the split has rows 0 to {count - 1}")
+        _check_row(row, found, count, where)
         found[row] = tuple(replies)
     return found
 
 
-def _in_order(answers: Iterator[tuple[str, int, T]], count: int, path: Path) -> list[T]:
-    found: dict[int, T] = {}
-    for where, row, answer in answers:
-        if row in found:
-            raise UsageError(f"{where}: doc_id {row} is there twice")
-        if not 0 <= row < count:
-            raise UsageError(f"{where}: doc_id {row} is unknown, the split has rows 0 to {count - 1}")
-        found[row] = answer
-    missing = [row for row in range(count) if row not in found]
-    if missing:
-        named = ", ".join(map(str, missing[:SHOWN])) + (", ..." if len(missing) > SHOWN else "")
-        raise UsageError(f"{path}: {len(missing)} of {count} rows have no prediction: doc_id {named}")
-    return [found[row] for row in range(count)]
+def _check_row(row: int, found: Mapping[int, object], count: int, where: str) -> None:
+    if row in found:
+        raise UsageError(f"{where}: doc_id {row} is there twice")
+    if not 0 <= row < count:
+        raise UsageError(f"{where}: doc_id {row} is unknown, the split has rows 0 to {count - 1}")
 
 
-def _lines(path: Path) -> Iterator[tuple[str, int, Mapping[str, Any]]]:
-    """(file and line for errors, row, object) of every line."""
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                where = f"{path}, line {number}"
-                content = _object(line, where)
-                row = content.get("doc_id")
-                if isinstance(row, bool) or not isinstance(row, int):
-                    raise UsageError(f"{where}: 'doc_id' must be a whole number, not {row!r:.40}")
-                yield where, row, content
-    except OSError as error:
-        raise UsageError(f"{path} can't be read: {error.strerror}") from None
+def _check_golds(golds: Sequence[tuple[str, int, str]], known: Sequence[str]) -> None:
+    """Raises UsageError where the right answers that a file brings along are the split's, but not those of its rows.
+
+    A few differ where a benchmark was mended; and where the file writes them in another way, they say nothing.
+    """
+    said = [(where, row, gold) for where, row, gold in golds if row < len(known)]
+    other = [found for found in said if found[2] != known[found[1]]]
+    if len(other) > len(said) / 10 and {gold for _, _, gold in said} <= set(known):
+        where, row, gold = other[0]
+        raise UsageError(
+            f"{where}: the right answer is said to be {gold!r:.40}, that of row {row} of the split is "
+            f"{known[row]!r:.40} ({len(other)} of {len(said)} differ): " + _OTHER_ORDER
+        )
 
 
-def _object(line: bytes, where: str) -> Mapping[str, Any]:
-    try:
-        content = json.loads(line.removeprefix(b"\xef\xbb\xbf"))
-    except (ValueError, RecursionError):  # UnicodeDecodeError is a ValueError
-        cut = "" if line.endswith(b"\n") else " (the file is cut off in the middle of it)"
-        raise UsageError(f"{where} is no JSON object{cut}") from None
-    if not isinstance(content, dict):
-        raise UsageError(f"{where} is no JSON object but {type(content).__name__}")
-    return content
+def _by_position(records: Iterable[tuple[str, Record]], task: str | None) -> Iterator[Placed]:
+    """Lines with the row's position."""
+    for where, line in records:
+        row = _doc_id(line, where)
+        if not is_sample(line) or line["task"] == task:
+            yield where, row, line, _answer(line, where)
 
 
-def _answer(line: Mapping[str, Any], where: str) -> str | None:
+def _doc_id(line: Record, where: str) -> int:
+    row = line.get("doc_id")
+    if isinstance(row, bool) or not isinstance(row, int):
+        raise UsageError(f"{where}: 'doc_id' must be a whole number, not {row!r:.40}; {ADVICE}")
+    return row
+
+
+def _answer(line: Record, where: str) -> str | None:
     """The answer of one line: ``prediction``, a sample's ``text``, else lmms-eval's ``resps`` or ``filtered_resps``."""
     if is_sample(line) and line["status"] == "failed":
         return None
@@ -141,97 +176,75 @@ def _answer(line: Mapping[str, Any], where: str) -> str | None:
             answer = line[key]
             while isinstance(answer, list) and key.endswith("resps") and len(answer) == 1:
                 answer = answer[0]
-            if not isinstance(answer, str):
-                raise UsageError(f"{where}: {key!r} must be one text, not {json.dumps(answer)[:60]}")
-            return answer
+            return _text(answer, key, where)
     raise UsageError(f"{where} has no 'prediction' (nor lmms-eval's 'resps'); it has: {', '.join(line) or 'nothing'}")
 
 
-def _table(
-    path: Path, indices: Sequence[Any] | None, questions: Sequence[Any] | None
-) -> Iterator[tuple[str, int, str]]:
-    """The rows of VLMEvalKit's table."""
-    try:
-        with zipfile.ZipFile(path) as file:
-            size = sum(member.file_size for member in file.infolist())
-            if size > MOST_BYTES:
-                raise ValueError(f"it unpacks to {size:,} bytes, more than {MOST_BYTES:,}: give JSON lines instead")
-            # Whoever writes formulas without calculating them says so; openpyxl reads it as true where it isn't there.
-            books = [file.read(name) for name in file.namelist() if name.endswith("workbook.xml")]
-        calculated = not any(b'fullCalcOnLoad="1"' in book for book in books)
-        rows, texts = _cells(path, values=True), _cells(path, values=False)
-    except Exception as error:  # a damaged table fails in many ways inside openpyxl and zipfile
-        raise UsageError(f"{path} can't be read as a table: {one_line(error)}") from None
-    header = list(rows[0]) if rows else []
-    if "index" not in header or "prediction" not in header:
-        raise UsageError(f"{path}: the first row must name the columns 'index' and 'prediction', not {header!r:.200}")
-    index, prediction = header.index("index"), header.index("prediction")
-    asked = header.index("question") if "question" in header else None
-    place, known = _places(indices), [_words(question) for question in questions or ()]
-    rows_of = {question: row for row, question in enumerate(known)}
-    for number, (cells, written) in enumerate(zip(rows[1:], texts[1:], strict=True), 2):
-        where = f"{path}, row {number}"
-        if all(cell is None for cell in cells):
-            continue
-        row = place(cells[index], where)
-        if asked is not None and row < len(known):
-            question = _words(cells[asked])
-            # Other wording is no sign of anything, the question of another row is.
-            if question != known[row] and question in rows_of:
-                raise UsageError(
-                    f"{where}: index {_cell(cells[index])} is row {row} of the split, but its question is that of row "
-                    f"{rows_of[question]}: the table counts rows in another order; give JSON lines with doc_id"
-                )
-        yield where, row, _said(written[prediction], cells[prediction], calculated, where)
+def _text(answer: Any, key: str, where: str) -> str:
+    if not isinstance(answer, str):
+        raise UsageError(f"{where}: {key!r} must be one text, not {json.dumps(answer)[:60]}")
+    return answer
 
 
-def _cells(path: Path, values: bool) -> list[tuple[Any, ...]]:
-    """The first sheet's rows, formulas as their ``values`` or as written."""
-    import openpyxl  # slow to import
+def _by_name(records: Iterable[tuple[str, Record]], columns: Columns, named: str) -> Iterator[Placed]:
+    """Records with the benchmark's own id. Rows of one id are the same question, so they have the same answer."""
+    rows: dict[str, list[int]] = {}
+    for row, name in enumerate(columns.get(named, ())):
+        rows.setdefault(cell(name), []).append(row)
+    keys = _KEYS.get(named, _OTHER_KEYS)
+    given = set()
+    for where, record in records:
+        name = cell(record.get(named, record.get(KEY)))
+        if name in given:
+            raise UsageError(f"{where}: {named} {name!r:.60} is there twice")
+        given.add(name)
+        if name not in rows:
+            raise UsageError(f"{where}: {named} {name!r:.60} is unknown, no row of the split has it; {ADVICE}")
+        key = next((key for key in keys if key in record), None)
+        if key is None:
+            raise UsageError(f"{where} has no {keys[0]!r}, it has: {', '.join(record):.200}; {ADVICE}")
+        for row in rows[name]:
+            yield where, row, record, _text(record[key], key, where)
 
-    book = openpyxl.load_workbook(path, read_only=True, data_only=values)
-    rows = list(book.worksheets[0].iter_rows(values_only=True))
-    book.close()
-    return rows
 
+def _by_index(
+    table: Sequence[tuple[str, Record]], count: int, columns: Columns, named: str, split: str | None
+) -> Iterator[Placed]:
+    """The rows of VLMEvalKit's table, whose ``index`` is the split's own where it has such a column.
 
-def _said(text: Any, value: Any, calculated: bool, where: str) -> str:
-    """An answer. One that begins with "=" was written as a formula, with no value or one that stands in for it (0).
-
-    Raises UsageError for formulas that a spreadsheet program has calculated: the answer may be either.
+    Else it is the row's position. Where it can't be, the table has the same questions in the same order (its ChartQA
+    counts from 1, its MMMU goes on from another split), or the index is the benchmark's own id (SEED-Bench).
     """
-    if text != value and (not isinstance(text, str) or (calculated and value is not None)):
-        raise UsageError(
-            f"{where}: the prediction is a formula with the value {_cell(value)!r:.40}, so it can't be told what the "
-            "model said: give JSON lines with doc_id"
-        )
-    return _cell(text)
+    if any(record.get("split") == split for _, record in table):
+        table = [(where, record) for where, record in table if record.get("split") == split]
+    names = {cell(record.get("index")) for _, record in table}
+    known = [_words(question) for question in columns.get("question", ())]
+    places = {cell(index): row for row, index in enumerate(columns.get("index", range(count)))}
+    if names != places.keys():
+        if known and [_words(record.get("question")) for _, record in table] == known:
+            places = {}
+        elif names <= set(map(cell, columns.get(named, ()))):
+            yield from _by_name(
+                ((where, {**record, named: record["index"]}) for where, record in table), columns, named
+            )
+            return
+    for number, (where, record) in enumerate(table):
+        name = cell(record.get("index"))
+        if places and name not in places:
+            has = "no row of the split has it" if "index" in columns else f"the split has rows 0 to {count - 1}"
+            raise UsageError(f"{where}: index {name!r:.40} is unknown, {has}")
+        said = record.get("prediction")
+        if isinstance(said, (list, dict, bool)) or "prediction" not in record:
+            raise UsageError(f"{where}: 'prediction' must be one text, not {json.dumps(said)[:60]}")
+        yield where, places.get(name, number), record, cell(said)
 
 
-def _words(question: Any) -> str:
-    """A question without differences in white space and case."""
-    return " ".join(_cell(question).split()).casefold()
+def _question(text: Any) -> str:
+    """What tells a question from others: its words up to the first "?", as prompts go on with options and advice."""
+    question, mark, _ = _words(text).partition("?")
+    return question + mark
 
 
-def _cell(value: Any) -> str:
-    """A cell as text: spreadsheets turn "5" into a number, and nothing into an empty cell."""
-    if value is None:
-        return ""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def _places(indices: Sequence[Any] | None) -> Callable[[Any, str], int]:
-    """From VLMEvalKit's index to the row's position."""
-    positions = None if indices is None else {str(index): row for row, index in enumerate(indices)}
-
-    def place(index: Any, where: str) -> int:
-        text = _cell(index)
-        if positions is not None:
-            if text not in positions:
-                raise UsageError(f"{where}: index {text!r:.40} is unknown, no row of the split has it")
-            return positions[text]
-        if not text.isascii() or not text.isdigit():
-            raise UsageError(f"{where}: 'index' must be a whole number, not {text!r:.40}")
-        return int(text)
-
-    return place
+def _words(text: Any) -> str:
+    """A text without differences in white space and case."""
+    return " ".join(cell(text).split()).casefold()

@@ -13,7 +13,8 @@ from lladav_eval.data.table import Table
 from lladav_eval.errors import TaskError, UsageError
 from lladav_eval.records import Score
 from lladav_eval.runs import manifest
-from lladav_eval.runs.predictions import is_of_run, is_table, read_predictions, read_replies
+from lladav_eval.runs.answer_files import ADVICE, KEY
+from lladav_eval.runs.predictions import is_of_run, read_predictions, read_replies
 from lladav_eval.runs.tasks import read_task, resolve_tasks
 from lladav_eval.scoring.aggregate import Counts, count, interval
 from lladav_eval.scoring.clusters import CLUSTER_COLUMNS, cluster_of
@@ -125,14 +126,14 @@ def score_predictions(
     asked = benchmark(task, include_path)
     scorer = get_scorer(asked.family)
     if not predictions.is_file():
-        raise UsageError(f"{predictions}: no such file of predictions")
+        what = "a folder, not a file" if predictions.is_dir() else "no such file"
+        raise UsageError(f"{predictions}: {what} of predictions; {ADVICE}")
     table = open_benchmark(asked, data_dir=data_dir, offline=offline)
-    also = (*CLUSTER_COLUMNS.get(asked.family, ()), *(("index", "question") if is_table(predictions) else ()))
-    rows = _rows(table, scorer, asked.where, also)
-    indices, questions = (
-        [row[column] for _, row in rows] if rows and column in rows[0][1] else None for column in ("index", "question")
-    )
-    answers = read_predictions(predictions, len(rows), indices, questions, asked.task)
+    named = scorer.named or scorer.identity or KEY
+    told = dict.fromkeys(("index", "question", "answer", named))
+    rows = _rows(table, scorer, asked.where, (*CLUSTER_COLUMNS.get(asked.family, ()), *told))
+    columns = {column: [row[column] for _, row in rows] for column in told if column in rows[0][1]}
+    answers = read_predictions(predictions, len(rows), columns, task=asked.task, named=named, split=asked.splits[-1])
     said = judge_replies or (predictions if is_of_run(predictions) else None)
     replies = None if said is None else read_replies(said, len(rows), asked.task)
     scores, notes = _scores(scorer, rows, answers, protocol, replies, table)

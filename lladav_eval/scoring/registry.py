@@ -64,6 +64,8 @@ class Scorer:
     """Columns that are used where the data set has them."""
     identity: str | None = None
     """The column that must be different in every row; None where the benchmark's own ids repeat."""
+    named: str | None = None
+    """The column by which other tools name rows, where that isn't ``identity``; rows that share a name ask the same."""
     judge: Judge | None = None
     """What the official protocol asks of a judge model; None if its rule settles every answer."""
 

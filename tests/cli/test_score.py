@@ -143,6 +143,8 @@ def test_names_that_are_no_benchmark(
 def test_missing_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke(["score", "--task", "mmstar", "--predictions", str(tmp_path / "x"), "--data", str(tmp_path)]) == 2
     assert "no such file of predictions" in capsys.readouterr().err
+    assert invoke(["score", "--task", "mmstar", "--predictions", str(tmp_path), "--data", str(tmp_path)]) == 2
+    assert "a folder, not a file of predictions; wanted is" in capsys.readouterr().err
 
 
 BENCH = [
@@ -198,6 +200,25 @@ def test_only_the_rows_of_the_task(call: Any) -> None:
     rows = [{"answer": "A", "data_type": kind} for kind in ("image", "video", "image")]
     code, last, _ = call("seedbench_image", rows, ["A", "B"], "--json")
     assert (code, json.loads(last)["metrics"]) == (0, {"all": 50.0, "image": 50.0})
+
+
+def test_rows_by_the_benchmarks_own_id(call: Any) -> None:
+    rows = [{"question_id": name, "answer": "A", "data_type": "image"} for name in ("70", "12", "70")]
+    lines = ['{"index": 12, "prediction": "B"}', '{"index": 70, "prediction": "A"}']  # as in VLMEvalKit's tables
+    code, last, _ = call("seedbench", rows, "\n".join(lines), "--json")
+    assert (code, json.loads(last)["metrics"]["all"]) == (0, pytest.approx(200 / 3))
+
+
+def test_a_table_of_several_splits(call: Any) -> None:
+    row = {"question_type": "multiple-choice", "options": "['x', 'y']", "answer": "A"}
+    rows = [{**row, "id": f"validation_Art_{number}", "question": f"Which {number}?"} for number in range(2)]
+    cells = [("dev", "Who?", "B"), ("validation", "Which 0?", "A"), ("validation", "Which 1?", "B")]
+    lines = [
+        json.dumps({"index": number + 150, "split": split, "question": question, "prediction": said})
+        for number, (split, question, said) in enumerate(cells)
+    ]
+    code, last, _ = call("mmmu", rows, "\n".join(lines), "--json")
+    assert (code, json.loads(last)["metrics"]["accuracy"]) == (0, 50.0)
 
 
 def test_a_large_task_is_light(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
-"""Files of recorded answers: three formats, and one clear line for whatever is wrong."""
+"""Files of recorded answers: what tools and benchmarks write, and one clear line for whatever is wrong."""
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import zipfile
@@ -54,9 +55,112 @@ def test_samples_of_lmms_eval(tmp_path: Path, line: dict[str, Any]) -> None:
 def test_tables_of_vlmevalkit(tmp_path: Path) -> None:
     rows = [["index", "question", "prediction"], [7, "q", 5], [3, "q", None], ["9", "q", 2.5], [None, None, None]]
     file = table(tmp_path / "a.xlsx", rows)
-    assert read_predictions(file, 3, indices=[3, 7, 9]) == ["", "5", "2.5"]
+    assert read_predictions(file, 3, {"index": [3, 7, 9]}) == ["", "5", "2.5"]
     rows[1][0], rows[2][0], rows[3][0] = 1, 0, 2.0
     assert read_predictions(table(tmp_path / "b.xlsx", rows), 3) == ["", "5", "2.5"]
+
+
+def test_tables_as_text_and_as_json(tmp_path: Path) -> None:
+    said = ['a "b"', "1,5\tx\ny", "", "=A"]
+    for name, comma in (("a.tsv", "\t"), ("a.csv", ",")):
+        with (tmp_path / name).open("w", encoding="utf-8-sig", newline="") as file:
+            rows = csv.writer(file, delimiter=comma, quoting=csv.QUOTE_ALL)
+            rows.writerows([["index", "question", "prediction"], *([row, "q", text] for row, text in enumerate(said))])
+        assert read_predictions(tmp_path / name, 4) == said
+    records = [{"index": row, "prediction": text} for row, text in enumerate(["a", 5, float("nan"), 2.0])]
+    (tmp_path / "a.json").write_text(json.dumps(records, indent=1), encoding="utf-8")
+    assert read_predictions(tmp_path / "a.json", 4) == ["a", "5", "", "2"]
+
+
+QUESTIONS = ["Who? Look.", "When?", "Where?"]
+
+
+@pytest.mark.parametrize(
+    ("index", "columns"),
+    [
+        ([1, 2, 3], {"question": QUESTIONS}),  # VLMEvalKit's ChartQA
+        ([387, 389, 388], {"question": QUESTIONS}),  # its MMMU goes on from another split
+        ([9, 7, 8], {"question_id": ["9", "7", "8"]}),  # its SEED-Bench
+    ],
+)
+def test_what_the_index_of_a_table_stands_for(tmp_path: Path, index: list[int], columns: dict[str, Any]) -> None:
+    cells = [[place, asked, said] for place, asked, said in zip(index, QUESTIONS, "xyz", strict=True)]
+    file = table(tmp_path / "a.xlsx", [["index", "question", "prediction"], *cells])
+    assert read_predictions(file, 3, columns, named="question_id") == ["x", "y", "z"]
+
+
+def test_positions_that_fit_come_before_the_order(tmp_path: Path) -> None:
+    cells = [[place, "What?", said] for place, said in zip((2, 0, 1), "xyz", strict=True)]
+    file = table(tmp_path / "a.xlsx", [["index", "question", "prediction"], *cells])
+    assert read_predictions(file, 3, {"question": ["What?"] * 3, "id": [0, 2, 1]}, named="id") == ["y", "z", "x"]
+
+
+def test_rows_of_another_split_are_passed_over(tmp_path: Path) -> None:
+    rows = [[1, "dev", "How?", "n"], [2, "validation", "Who? Look.", "x"], [3, "validation", "When?", "y"]]
+    file = table(tmp_path / "a.xlsx", [["index", "split", "question", "prediction"], *rows])
+    assert read_predictions(file, 2, {"question": QUESTIONS[:2]}, split="validation") == ["x", "y"]
+    with pytest.raises(UsageError, match="row 2: it answers row 1 of the split"):
+        read_predictions(file, 3, {"question": ["How?", "What?", "Why?"]}, split="test")  # no cell names it
+
+
+def test_a_question_that_is_there_twice_has_one_answer(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.jsonl", [{"question_id": "7", "prediction": "x"}, {"question_id": 9, "prediction": "y"}])
+    assert read_predictions(file, 3, {"question_id": ["7", "9", "7"]}, named="question_id") == ["x", "y", "x"]
+
+
+@pytest.mark.parametrize(
+    ("named", "content"),
+    [
+        ("id", [{"id": "b", "response": "y", "answer": "B"}, {"id": "a", "response": "x", "answer": "A"}]),  # MMMU-Pro
+        ("id", {"b": "y", "a": "x"}),  # MMMU
+        ("pid", {"b": {"pid": "b", "response": "It is y", "extraction": "y", "prediction": None}}  # MathVista
+         | {"a": {"pid": "a", "response": "x"}}),
+        ("questionId", [{"questionId": "a", "answer": "x"}, {"questionId": "b", "answer": "y"}]),  # DocVQA
+        ("question_id", [{"video_id": "1", "questions": [{"question_id": "a", "response": "x"}]},  # Video-MME
+                         {"video_id": "2", "questions": [{"question_id": "b", "response": "y"}]}]),
+    ],
+)  # fmt: skip
+def test_what_benchmarks_themselves_write(tmp_path: Path, named: str, content: Any) -> None:
+    file = tmp_path / "a.json"
+    file.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    columns = {named: ["a", "b"], "answer": ["A", "B"]}
+    assert read_predictions(file, 2, columns, named=named) == ["x", "y"]
+    with pytest.raises(UsageError, match=rf"answer [12]: {named} 'b' is unknown"):
+        read_predictions(file, 2, {named: ["a", "c"]}, named=named)
+
+
+def test_older_logs_of_lmms_eval_and_lines_called_json(tmp_path: Path) -> None:
+    line = {"doc_id": 0, "doc": {}, "target": "x", "resps": [["raw"]], "filtered_resps": ["cut"]}
+    file = tmp_path / "mme.json"
+    file.write_text(json.dumps({"args": {}, "logs": [line]}), encoding="utf-8")
+    assert read_predictions(file, 1) == ["raw"]
+    assert read_predictions(write(file, [line, {**line, "doc_id": 1}]), 2) == ["raw", "raw"]
+    assert read_predictions(write(file, [line]), 1) == ["raw"]
+
+
+def test_samples_of_rows_in_another_order_are_refused(tmp_path: Path) -> None:
+    lines = [
+        {"doc_id": row, "target": "Yes", "filtered_resps": "No", "input": f"{asked}\nOne word."}
+        for row, asked in enumerate(["Is it red?", "Is it blue?", "Is it (odd)? See."])
+    ]
+    file = write(tmp_path / "samples_mme.jsonl", lines)
+    own = ["Is it red? Please answer.", "Is it  blue? Please answer.", "Is it (ODD)? Please answer."]
+    assert read_predictions(file, 3, {"question": own, "answer": ["Yes"] * 3}) == ["No"] * 3
+    assert read_predictions(file, 3, {"question": ["Other?", "words?", "here?"]}) == ["No"] * 3
+    silent = [{"doc_id": row, "prediction": "x"} for row in range(2)]
+    assert read_predictions(write(tmp_path / "a.jsonl", silent), 2, {"question": ["Who?", ""]}) == ["x", "x"]
+    with pytest.raises(UsageError, match=r"line 2: it answers row 1 of the split, .* that of row 2: .* another order"):
+        read_predictions(file, 3, {"question": [own[0], own[2], own[1]]})
+
+
+def test_right_answers_of_other_rows_are_refused(tmp_path: Path) -> None:
+    golds = list("ABCDABCDABCDABCDABCD")
+    file = write(tmp_path / "a.jsonl", [{"doc_id": i, "prediction": "A", "target": x} for i, x in enumerate(golds)])
+    mended = [*"BA", *golds[2:]]
+    assert read_predictions(file, 20, {"answer": mended}) == ["A"] * 20  # a tenth may have been mended
+    assert read_predictions(file, 20, {"answer": ["the right one"] * 20}) == ["A"] * 20  # written in another way
+    with pytest.raises(UsageError, match=r"line 1: .* 'a', that of row 0 of the split is 'b' \(20 of 20 differ\)"):
+        read_predictions(file, 20, {"answer": [*golds[1:], golds[0]]})
 
 
 def edited(path: Path, member: str, pattern: bytes, new: bytes) -> Path:
@@ -80,6 +184,11 @@ def test_answers_that_begin_like_a_formula_are_text(tmp_path: Path) -> None:
     assert read_predictions(table(tmp_path / "a.xlsx", rows), 3) == expected
     with_zeros = edited(table(tmp_path / "b.xlsx", rows), SHEET, EMPTY, b"<v>0</v>")  # as XlsxWriter does
     assert read_predictions(with_zeros, 3) == expected
+
+
+def test_control_characters_of_a_table_are_what_was_said(tmp_path: Path) -> None:
+    file = table(tmp_path / "a.xlsx", [["index", "prediction"], [0, "14_x000D_\nso"], [1, "_x_ _xyz_"]])
+    assert read_predictions(file, 2) == ["14\r\nso", "_x_ _xyz_"]
 
 
 def test_a_formula_that_was_calculated_is_refused(tmp_path: Path) -> None:
@@ -111,11 +220,17 @@ def test_an_index_may_be_calculated(tmp_path: Path) -> None:
         ([{"doc_id": 0, "text": "x"}], "line 1 has no 'prediction'"),
         ([[0, "x"]], "line 1 is no JSON object but list"),
         ([], "2 of 2 rows have no prediction: doc_id 0, 1"),
+        ([{"id": "a"}], "line 1 has no 'prediction', it has: id; wanted is"),
+        ([{"id": "a", "prediction": "x"}] * 2, "line 2: id 'a' is there twice"),
+        ([{"id": "a", "response": {"error": 1}}], "line 1: 'response' must be one text"),
+        ([{"index": 0, "prediction": ["x"]}], "line 1: 'prediction' must be one text"),
+        ([{"index": 0}], "line 1: 'prediction' must be one text, not null"),
+        ([{"question_id": 1, "text": "x"}], "line 1: 'doc_id' must be a whole number, not None; wanted is"),
     ],
 )
 def test_wrong_lines(tmp_path: Path, lines: list[Any], message: str) -> None:
     with pytest.raises(UsageError) as caught:
-        read_predictions(write(tmp_path / "a.jsonl", lines), 2)
+        read_predictions(write(tmp_path / "a.jsonl", lines), 2, {"id": ["a", "b"]}, named="id")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -140,16 +255,34 @@ def test_a_file_cut_in_the_middle_of_a_line(tmp_path: Path, cut: bytes) -> None:
 )
 def test_wrong_tables(tmp_path: Path, rows: list[list[Any]], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        read_predictions(table(tmp_path / "a.xlsx", rows), 2, indices=[3, 7])
+        read_predictions(table(tmp_path / "a.xlsx", rows), 2, {"index": [3, 7]})
 
 
 def test_a_table_in_another_order_is_refused(tmp_path: Path) -> None:
     rows = [["index", "question", "prediction"], [0, "Who?\n", "x"], [1, "When exactly?", "y"], [2, "Where?", "z"]]
     file = table(tmp_path / "a.xlsx", rows)
-    assert read_predictions(file, 3, questions=["who?", "When?", "Where?"]) == ["x", "y", "z"]
+    assert read_predictions(file, 3, {"question": ["who?", "When?", "Where?"]}) == ["x", "y", "z"]
     assert read_predictions(file, 3) == ["x", "y", "z"]
-    with pytest.raises(UsageError, match=r"row 4: index 2 is row 2 .* that of row 1: the table"):
-        read_predictions(file, 3, questions=["Who?", "Where?", "When?"])
+    with pytest.raises(UsageError, match=r"row 4: it answers row 2 .* that of row 1: the file"):
+        read_predictions(file, 3, {"question": ["Who?", "Where?", "When?"]})
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "index,prediction\n0,x,y\n", "row 2 has another number of cells"),
+        ("a.csv", 'index,prediction\n0,"x', "can't be read as a table: unexpected end of data"),
+        ("a.tsv", "index,prediction\n0,x\n", "must name the columns 'index' and 'prediction'"),
+        ("OCR.txt", "0001.jpg\tIs it?\tYes\tNo\n", "line 1 is no JSON object; wanted is"),
+        ("a.json", "[1]", "answer 1 is no JSON object but int; wanted is"),
+        ("a.json", "{}", "answer 1: 'doc_id' must be a whole number"),
+    ],
+)
+def test_files_of_other_shapes(tmp_path: Path, name: str, content: str, message: str) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    with pytest.raises(UsageError) as caught:
+        read_predictions(tmp_path / name, 1)
+    assert message in str(caught.value)
 
 
 def test_a_damaged_table_and_no_file(tmp_path: Path) -> None:

@@ -64,5 +64,6 @@ SCORERS = {
         aggregate,
         {"official": "all", "strict": "all"},
         optional=tuple(_CHOICES.values()),
+        named="question_id",
     )
 }
