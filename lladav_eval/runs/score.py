@@ -214,6 +214,12 @@ def _scores(
     notes = []
     if extracted:
         notes.append("the answers are taken as what the judge extracted; for raw responses give --judge-replies")
+    drawn = [score.value for score in scores if "guess" in score.details]
+    if drawn:
+        notes.append(
+            f"{len(drawn)} of {len(scores)} answers can't be read; as in the script a letter is drawn for each, "
+            f"{sum(drawn):.0f} times the right one: another draw gives another figure"
+        )
     waiting = sum(map(is_unsettled, scores))
     if waiting and judge is not None:
         notes.append(

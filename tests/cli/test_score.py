@@ -221,6 +221,19 @@ def test_a_table_of_several_splits(call: Any) -> None:
     assert (code, json.loads(last)["metrics"]["accuracy"]) == (0, 50.0)
 
 
+def test_how_many_letters_were_drawn_is_told(call: Any) -> None:
+    row = {"question_type": "multiple-choice", "options": "['x', 'y']", "answer": "A"}
+    rows = [{**row, "id": f"validation_Art_{number}"} for number in range(9)]
+    code, last, err = call("mmmu", rows, ["B"] + ["I can't tell"] * 8, "--json")
+    result = json.loads(last)
+    right = round(result["metrics"]["accuracy"] * 9 / 100)
+    assert 0 < right < 8
+    assert f"8 of 9 answers can't be read; as in the script a letter is drawn for each, {right} times the right" in err
+    assert (code, len(result["notes"]), result["unparsed"]) == (0, 1, 8)
+    assert call("mmmu", rows, ["B"] * 9, "--json")[2] == ""
+    assert call("mmmu", rows, ["I can't tell"] * 9, "--json", "--protocol", "strict")[2] == ""
+
+
 def test_a_large_task_is_light(tmp_path: Path) -> None:
     data = tmp_path / "data" / f"{FOLDERS['seedbench']}.jsonl"
     data.parent.mkdir(parents=True)
