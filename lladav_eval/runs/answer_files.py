@@ -13,6 +13,7 @@ from typing import Any
 from lladav_eval.errors import UsageError, one_line
 
 Record = Mapping[str, Any]
+TABLES = (".xlsx", ".tsv", ".csv")
 MOST_BYTES = 1 << 30
 """What a spreadsheet may unpack to; a small file can hold terabytes of the same cell."""
 KEY = "(key)"
@@ -26,7 +27,7 @@ def read_records(path: Path) -> Iterator[tuple[str, Record]]:
     Raises:
         UsageError: the file can't be read, is cut off, or holds something else.
     """
-    read = {".xlsx": _spreadsheet, ".tsv": _separated, ".csv": _separated, ".json": _json}
+    read = dict(zip(TABLES, (_spreadsheet, _separated, _separated), strict=True)) | {".json": _json}
     try:
         yield from read.get(path.suffix.lower(), _lines)(path)
     except OSError as error:

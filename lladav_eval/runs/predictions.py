@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lladav_eval.errors import UsageError
-from lladav_eval.runs.answer_files import ADVICE, KEY, Record, cell, read_records
+from lladav_eval.runs.answer_files import ADVICE, KEY, TABLES, Record, cell, read_records
 
 Columns = Mapping[str, Sequence[Any]]
 Placed = tuple[str, int, Record, str | None]
@@ -102,7 +102,7 @@ def is_sample(line: Record) -> bool:
 
 def is_of_run(path: Path) -> bool:
     """Whether the file is a run's samples.jsonl, whose texts are what the model said, never what a judge extracted."""
-    first = next(read_records(path), None)
+    first = None if path.suffix.lower() in TABLES else next(read_records(path), None)
     return first is not None and is_sample(first[1])
 
 
