@@ -145,6 +145,7 @@ def test_the_named_columns_are_all_that_is_read(family: str, protocol: Protocol)
         ("mvbench", {"answer": "green"}, "outside"),
         ("pope", {"answer": "maybe"}, "yes or no"),
         ("pope", {"answer": None}, "answer"),
+        ("pope", {"category": "random,popular"}, "none of POPE's: adversarial, popular, random"),
         ("docvqa", {"answers": []}, "at least one"),
         ("docvqa", {"answers": None}, "must be a list"),
         ("ocrbench", {"answer": []}, "at least one"),

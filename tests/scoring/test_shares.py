@@ -24,9 +24,9 @@ def rows_of(family: str) -> list[tuple[dict[str, Any], str]]:
     elif family == "mlvu":
         rows = [{**ROWS[family], "task_type": task} for task in (*TASKS[:3], TASKS[0], TASKS[0], TASKS[1])]
     elif family == "pope":
-        splits = ("random", "popular", "popular", "adversarial")
+        splits = ("random", "popular", "popular")
         rows = [{"category": split, "answer": answer} for split in splits for answer in ("yes", "no", "yes")]
-        rows.append({"category": "without a yes", "answer": "no"})
+        rows.append({"category": "adversarial", "answer": "no"})  # a split without a yes
     else:
         rows = [{**ROWS[family], "index": index} for index in (1, 2, 1_000_001, 3, 2_000_001, 1_000_003)]
     return [(row, str(row["answer"])) for row in rows]

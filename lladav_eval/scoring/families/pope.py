@@ -17,7 +17,7 @@ from lladav_eval.scoring.rows import Memory, Protocol, Row, empty, percent, text
 from lladav_eval.scoring.yes_no import extract_yes_no
 
 _NO = frozenset(("No", "not", "no"))
-
+_SPLITS = ("adversarial", "popular", "random")
 
 _known = Memory()
 
@@ -34,6 +34,8 @@ def _score(answer: str, category: str, text: str, protocol: Protocol) -> Score:
     gold = answer.strip().lower()
     if gold not in ("yes", "no"):
         raise TaskError(f"the answer {answer!r} must be yes or no")
+    if category not in _SPLITS:  # VLMEvalKit has "random,popular" and the like: a question for several of them
+        raise TaskError(f"the category {category!r} is none of POPE's: {', '.join(_SPLITS)}")
     details = {"split": category, "gold": gold}
     if not text.strip():
         judged = empty(details)
