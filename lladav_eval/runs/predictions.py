@@ -77,7 +77,7 @@ def read_predictions(
     for where, row, record, answer in placed:
         _check_row(row, found, count, where)
         found[row] = answer
-        asked = _question(record.get("question", record.get("input")))
+        asked = _asked(record)
         # Other wording is no sign of anything, the question of another row is.
         if asked and asked in rows_of and asked != questions[row]:
             raise UsageError(
@@ -237,6 +237,13 @@ def _by_index(
         if isinstance(said, (list, dict, bool)) or "prediction" not in record:
             raise UsageError(f"{where}: 'prediction' must be one text, not {json.dumps(said)[:60]}")
         yield where, places.get(name, number), record, cell(said)
+
+
+def _asked(record: Record) -> str:
+    """The question that a table, lmms-eval's samples (``input`` is the prompt) or its older logs (``doc``) tell."""
+    doc = record.get("doc")
+    told = [record.get("question"), record.get("input"), doc.get("question") if isinstance(doc, dict) else None]
+    return _question(next((text for text in told if isinstance(text, str)), ""))
 
 
 def _question(text: Any) -> str:

@@ -151,6 +151,9 @@ def test_samples_of_rows_in_another_order_are_refused(tmp_path: Path) -> None:
     assert read_predictions(write(tmp_path / "a.jsonl", silent), 2, {"question": ["Who?", ""]}) == ["x", "x"]
     with pytest.raises(UsageError, match=r"line 2: it answers row 1 of the split, .* that of row 2: .* another order"):
         read_predictions(file, 3, {"question": [own[0], own[2], own[1]]})
+    older = [{**line, "input": [], "doc": {"question": asked}} for line, asked in zip(lines, own, strict=True)]
+    with pytest.raises(UsageError, match=r"line 2: it answers row 1 of the split"):
+        read_predictions(write(file, older), 3, {"question": [own[0], own[2], own[1]]})
 
 
 def test_right_answers_of_other_rows_are_refused(tmp_path: Path) -> None:
