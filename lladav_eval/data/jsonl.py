@@ -42,32 +42,22 @@ class JsonRows:
         return f"{self.path}, row {index}" + ("" if self._list is not None else f" (line {index + 1})")
 
     def read(self, index: int, columns: Sequence[str] | None) -> dict[str, Any]:
-        """One row, with all its keys or the given ones. Raises TaskError if it lacks one."""
+        """One row, with all its keys or the given ones: a key that it lacks is None, as ``datasets`` has it."""
         if self._list is not None:
-            return self._project(self._list[index], index, columns)
+            return _project(self._list[index], columns)
         with self.path.open("rb") as file:
             file.seek(self._starts[index])
-            return self._project(json.loads(file.readline()), index, columns)
+            return _project(json.loads(file.readline()), columns)
 
     def iterate(self, columns: Sequence[str] | None) -> Iterator[dict[str, Any]]:
         """All rows in order."""
         if self._list is not None:
-            yield from (self._project(row, index, columns) for index, row in enumerate(self._list))
+            yield from (_project(row, columns) for row in self._list)
             return
         with self.path.open("rb") as file:
             file.seek(self._starts[0] if self._starts else 0)
-            for index in range(len(self._starts)):
-                yield self._project(json.loads(file.readline()), index, columns)
-
-    def _project(self, row: dict[str, Any], index: int, columns: Sequence[str] | None) -> dict[str, Any]:
-        if columns is None:
-            return dict(row)
-        try:
-            return {column: row[column] for column in columns}
-        except KeyError as error:
-            raise TaskError(
-                f"{self.where(index)} lacks the column {error.args[0]!r}: it has {', '.join(row)}"
-            ) from None
+            for _ in self._starts:
+                yield _project(json.loads(file.readline()), columns)
 
     def _scan(self) -> Iterator[dict[str, Any]]:
         if self.path.suffix == ".json":
@@ -109,3 +99,7 @@ class JsonRows:
             if not isinstance(row, dict):
                 raise TaskError(f"{self.path}, row {index} is not a JSON object but {type(row).__name__}")
         return rows
+
+
+def _project(row: dict[str, Any], columns: Sequence[str] | None) -> dict[str, Any]:
+    return dict(row) if columns is None else {column: row.get(column) for column in columns}

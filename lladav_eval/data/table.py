@@ -86,7 +86,7 @@ class Table:
         return self._rows.where(index)
 
     def row(self, index: int, columns: Sequence[str] | None = None) -> dict[str, Any]:
-        """One row as Python values; all columns, or only the given ones.
+        """One row as Python values; all that it has, or the given columns, None where a row of JSON lacks one.
 
         Media are {"bytes": ...}, {"path": absolute path of a file in the data folder} or None.
 

@@ -44,7 +44,7 @@ def text_of(row: Row, column: str) -> str:
         return value
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value)
-    raise TaskError(f"the column {column!r} must be text, not {type(value).__name__}")
+    raise TaskError(f"the column {column!r} must be text, not {_kind(value)}")
 
 
 def list_of(row: Row, column: str) -> list[str]:
@@ -59,8 +59,12 @@ def list_of(row: Row, column: str) -> list[str]:
     if isinstance(value, str):
         value = _literal(value, column)
     if not isinstance(value, (list, tuple)):
-        raise TaskError(f"the column {column!r} must be a list, not {type(value).__name__}")
+        raise TaskError(f"the column {column!r} must be a list, not {_kind(value)}")
     return [str(item) for item in value]
+
+
+def _kind(value: Any) -> str:
+    return "empty" if value is None else type(value).__name__
 
 
 def _literal(text: str, column: str) -> Any:

@@ -97,7 +97,7 @@ def test_the_samples_of_a_run_are_scored_as_there(call: Any) -> None:
         ([STAR[0], STAR[0]], ["A", "A"], "row 1 (line 2): the index 0 is doubled"),
         ([], [], "the split Lin-Chen/MMStar:val has no rows"),
         ([{"index": 0, "question": "q", "category": "math"}], ["A"], "lacks the column 'answer'"),
-        ([STAR[0], {"index": 1}], ["A", "B"], "row 1 (line 2) lacks the column"),
+        ([STAR[0], {"index": 1}], ["A", "B"], "row 1 (line 2): the column 'question' must be text, not empty"),
         ([STAR[0]], [], "1 of 1 rows have no prediction: doc_id 0"),
         ([STAR[0]], ["A", "B"], "line 2: doc_id 1 is unknown"),
         ([STAR[0]], '{"doc_id": 0, "predic', "line 1 is no JSON object (the file is cut off"),

@@ -217,10 +217,12 @@ def test_unknown_columns_and_rows(tmp_path: Path) -> None:
 
 
 def test_a_row_without_a_column_that_others_have(tmp_path: Path) -> None:
-    split = table(write(tmp_path / "test.jsonl", lines([{"q": 1, "a": 2}, {"q": 1}])))
-    assert split.row(1) == {"q": 1}
-    with pytest.raises(TaskError, match=r"test\.jsonl, row 1 \(line 2\) lacks the column 'a': it has q"):
-        list(split.rows(["a"]))
+    given = [{"q": 1, "a": 2, "image": {"bytes": ""}}, {"q": 1}]
+    for path, content in (("test.jsonl", lines(given)), ("test.json", json.dumps(given).encode())):
+        split = table(write(tmp_path / path, content))
+        assert split.row(1) == {"q": 1}
+        assert list(split.rows(["a"])) == [{"a": 2}, {"a": None}]
+        assert split.row(1, split.columns) == {"q": 1, "a": None, "image": None}
 
 
 def test_shards_with_other_columns_are_refused(tmp_path: Path) -> None:

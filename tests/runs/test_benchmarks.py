@@ -228,6 +228,23 @@ def test_a_malformed_row_ends_the_run_naming_file_and_row(pope: Path, tmp_path: 
         run("lladav_pope", pope, Says(["yes"] * 4), tmp_path / "run")
 
 
+def test_rows_may_lack_columns_that_only_others_use(mathvista: Path, tmp_path: Path) -> None:
+    file = next(mathvista.rglob("testmini.jsonl"))
+    first, second = map(json.loads, file.read_text().splitlines())
+    first |= {"unit": "cm", "extra": 1}
+    for column in ("unit", "precision", "choices", "query"):
+        del second[column]
+    rows = (first, second, {**second, "pid": "2", "decoded_image": None})
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    model = Says(["14"] * 3)
+    task = run("lladav_mathvista", mathvista, model, tmp_path / "run").results["tasks"]["lladav_mathvista"]
+    assert (task["scored"], task["failed"]) == (2, 1)
+    assert "(Unit: cm)" in model.asked[0].request.text
+    assert "Unit" not in model.asked[1].request.text
+    answers = ["score", "--task", "mathvista", "--predictions", str(tmp_path / "run" / "samples.jsonl")]
+    assert invoke([*answers, "--data", str(mathvista), "--protocol", "strict"]) == 0
+
+
 def test_an_unreadable_picture_is_a_failed_sample(pope: Path, tmp_path: Path) -> None:
     file = pope / "lmms-lab-encoder" / "POPE" / "test.jsonl"
     rows = [json.loads(line) for line in file.read_text().splitlines()]
