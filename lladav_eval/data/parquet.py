@@ -141,14 +141,11 @@ def _open(path: Path) -> pq.ParquetFile:
 
 
 def _is_media_type(kind: pa.DataType) -> bool:
-    """Raw bytes, structs with "bytes" or "path" as the hub has them, and lists of them."""
+    """Raw bytes, structs with "bytes" or "path" as the hub has them, and lists of them; however Arrow keeps them."""
     if isinstance(kind, pa.BaseExtensionType):
         kind = kind.storage_type
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
-        return True
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        return _is_media_type(kind.value_type)
     if pa.types.is_struct(kind):
         fields = [kind.field(index) for index in range(kind.num_fields)]
         return any(field.name in ("bytes", "path") or _is_media_type(field.type) for field in fields)
-    return False
+    inner = getattr(kind, "value_type", None)  # of lists and dictionaries
+    return "binary" in str(kind) if inner is None else _is_media_type(inner)

@@ -225,6 +225,26 @@ def test_a_row_without_a_column_that_others_have(tmp_path: Path) -> None:
         assert split.row(1, split.columns) == {"q": 1, "a": None, "image": None}
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.binary(), pa.large_binary(), pa.binary_view(), pa.dictionary(pa.int32(), pa.binary()),
+        pa.struct([("bytes", pa.binary_view()), ("path", pa.string_view())]),
+    ],
+)  # fmt: skip
+def test_bytes_are_media_however_arrow_keeps_them(tmp_path: Path, kind: pa.DataType) -> None:
+    cell = {"bytes": b"p", "path": None} if pa.types.is_struct(kind) else b"p"
+    columns = {"q": pa.array(["a"], pa.string_view()), "image": pa.array([cell], kind)}
+    if not pa.types.is_dictionary(kind):
+        columns["several"] = pa.array([[cell]], pa.large_list(kind))
+    pq.write_table(pa.table(columns), tmp_path / "test.parquet")
+    split = table(tmp_path / "test.parquet")
+    assert split.text_columns == ("q",)
+    assert split.row(0) == {
+        "q": "a", "image": {"bytes": b"p"}, **({"several": [{"bytes": b"p"}]} if len(columns) == 3 else {})
+    }  # fmt: skip
+
+
 def test_shards_with_other_columns_are_refused(tmp_path: Path) -> None:
     first = write(tmp_path / "test-00000-of-00002.parquet", parquet_bytes(rows(2)))
     second = tmp_path / "test-00001-of-00002.parquet"
