@@ -6,6 +6,8 @@ without shots, captions or OCR. Both the order (the hint last) and the closing s
 
 from __future__ import annotations
 
+import contextlib
+
 from PIL import Image
 
 from lladav_eval.errors import TaskError
@@ -41,6 +43,9 @@ def _hint(doc: Row) -> str:
     """What kind of answer is wanted. Raises TaskError for a kind that the authors' rules don't have."""
     question_type, answer_type = text(doc, "question_type"), text(doc, "answer_type")
     precision = doc.get("precision")
+    if isinstance(precision, str):
+        with contextlib.suppress(ValueError):
+            precision = float(precision)
     if question_type == "multi_choice" and answer_type == "text":
         return _CHOICE
     if question_type != "multi_choice" and answer_type == "integer":

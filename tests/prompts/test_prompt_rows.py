@@ -78,6 +78,14 @@ def test_mathvista_refuses_a_kind_of_answer_without_a_prompt(answer_type: str) -
         mathvista.doc_to_text(row)
 
 
+@pytest.mark.parametrize("precision", [2, 2.0, "2", "2.0"])
+def test_mathvista_reads_a_precision_written_as_text(precision: Any) -> None:
+    kind = {"question_type": "free_form", "answer_type": "float", "precision": precision}
+    assert "two decimal places" in mathvista.doc_to_text({"question": "Q", "choices": None, **kind})
+    with pytest.raises(TaskError, match="precision 'two'"):
+        mathvista.doc_to_text({"question": "Q", "choices": None, **kind, "precision": "two"})
+
+
 def test_ai2d_target_is_a_letter() -> None:
     assert ai2d.doc_to_target({"options": ["a", "b", "c"], "answer": "2"}) == "C"
     assert ai2d.doc_to_target({"options": ["a", "b", "c"], "answer": 0}) == "A"
