@@ -63,6 +63,8 @@ def _open_header(source: bytes | str | Path, name: str | None) -> tuple[Image.Im
         path = Path(source)
         name = name or str(path)
         try:
+            if path.exists() and not path.is_file():  # reading a pipe or a device may never end
+                raise MediaError(f"{name}: can't be read (it is no plain file)")
             content = path.read_bytes()
         except FileNotFoundError:
             raise MediaError(f"{name}: no such image file") from None

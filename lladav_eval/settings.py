@@ -272,5 +272,6 @@ def _medium(visual: Any) -> Image | str | VideoClip | tuple[Image, ...]:
 
 
 def _require(path: Path) -> None:
-    if not path.exists():
-        raise MediaError(f"the video {path.name} is missing")
+    if not path.is_file() and not path.is_dir():  # reading a pipe or a device may never end
+        odd = "is neither a file nor a folder of frames" if path.exists() else "is missing"
+        raise MediaError(f"the video {path.name} {odd}")

@@ -92,6 +92,7 @@ def test_empty_missing_and_no_image(tmp_path: Path) -> None:
         (text, "not an image"),
         (tmp_path / "absent.png", "no such"),
         (tmp_path, "can't be read"),
+        (Path("/dev/null"), "can't be read"),
     ):
         with pytest.raises(MediaError, match=reason) as caught:
             open_image(path)

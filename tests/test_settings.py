@@ -157,6 +157,7 @@ def test_media_become_images_or_one_video(tmp_path: Path) -> None:
     [
         ([None], "gave NoneType"),
         (["gone.mp4"], "the video gone.mp4 is missing"),
+        (["/dev/null"], "the video null is neither a file nor a folder of frames"),
         (["gone.png"], "gone.png: no such image file"),
         ([{"type": "audio"}], "gave dict"),
         ({"type": "video", "url": "x.mp4"}, "gave dict"),
