@@ -77,7 +77,11 @@ def _inside(path: Any, root: Path, folders: Sequence[Path], where: str) -> Path:
     if not isinstance(path, str) or not parts or "\0" in text or ".." in parts or parts[0] == "/" or ":" in parts[0]:
         raise MediaError(f"{where}: the media path {text[:100]!r} is refused: it must be relative and without ..")
     candidates = [folder.joinpath(*parts) for folder in folders]
-    found = next((candidate for candidate in candidates if candidate.exists()), candidates[0])
-    if not found.resolve().is_relative_to(root.resolve()):
+    try:
+        found = next((candidate for candidate in candidates if candidate.exists()), candidates[0])
+        inside = found.resolve().is_relative_to(root.resolve())
+    except (OSError, ValueError):
+        raise MediaError(f"{where}: the media path {text[:100]!r} is refused: no file can have this name") from None
+    if not inside:
         raise MediaError(f"{where}: the media path {text[:100]!r} is refused: it leads out of the data folder")
     return found

@@ -7,6 +7,7 @@ names a row's video may lie inside such a folder; nothing is searched recursivel
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -20,6 +21,9 @@ from lladav_eval.records import VideoClip
 
 CONTAINERS = (".mp4", ".MP4", ".mkv", ".webm", ".avi", ".mov")
 """Endings under which the same video is found; mirrors of the data sets have repacked them."""
+
+LONGEST_NAME = 250
+"""In bytes; file systems end at 255, and an ending may be added."""
 
 Locate = Callable[[Row, Settings], str | VideoClip]
 """A family's function from a row to its video; raises MediaError where it is missing."""
@@ -60,7 +64,8 @@ def file_name(doc: Row, column: str) -> str:
     """The name of a row's video. Raises TaskError if it could lead out of its folder."""
     name = text(doc, column)
     parts = PurePosixPath(name.replace("\\", "/")).parts
-    if not parts or "\0" in name or ".." in parts or parts[0] == "/" or ":" in parts[0]:
+    odd = "\0" in name or len(name.encode("utf-8", "surrogatepass")) > LONGEST_NAME
+    if odd or not parts or ".." in parts or parts[0] == "/" or ":" in parts[0]:
         raise TaskError(f"{where(doc)}: {column} {name[:60]!r} is no plain file name")
     return name
 
@@ -75,8 +80,11 @@ def any_container(name: str) -> list[str]:
 def seconds(doc: Row, column: str) -> float | None:
     """A time of the row; None where the column is absent or empty. Raises TaskError if it is no time."""
     value = doc.get(column)
-    if value is None or value != value:  # NaN is a table's empty cell
+    if value is None or value != value or value == "":  # NaN is a table's empty cell
         return None
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
         raise TaskError(f"{where(doc)}: {column} must be a time in seconds, found {value!r}")
     return float(value)

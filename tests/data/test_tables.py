@@ -118,6 +118,8 @@ def test_the_digest_is_of_the_text_whatever_the_format(tmp_path: Path) -> None:
         ("link/secret.png", "leads out of the data folder"),
         ("link.png", "leads out of the data folder"),
         (7, "must be relative"),
+        ("x" * 3000, "no file can have this name"),
+        ("a\ud800.png", "no file can have this name"),
     ],
 )
 def test_media_paths_that_leave_the_folder_are_refused(tmp_path: Path, path: str, reason: str) -> None:

@@ -99,7 +99,8 @@ def test_other_containers_of_the_same_video(data: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../secret.mp4", "/etc/passwd", "a/../../b.mp4", "c:\\x.mp4", "..\\x.mp4", "", "a\0b"]
+    "name",
+    ["../secret.mp4", "/etc/passwd", "a/../../b.mp4", "c:\\x.mp4", "..\\x.mp4", "", "a\0b", "x" * 251, "é" * 126],
 )
 def test_a_name_that_leads_out_of_the_folder_is_refused(data: Path, name: str) -> None:
     with pytest.raises(TaskError, match="no plain file name"):
@@ -114,6 +115,13 @@ def test_times_that_make_no_clip_are_errors(data: Path, times: dict[str, Any], r
     put(data / "OpenGVLab/MVBench", "sta/sta_video/a.mp4")
     with pytest.raises(TaskError, match=f"row with video 'a.mp4': .*{reason}"):
         mvbench.locate({"video": "a.mp4", **times}, sub("action_localization"))
+
+
+def test_times_may_be_written_as_text(data: Path) -> None:
+    path = put(data / "OpenGVLab/MVBench", "sta/sta_video/a.mp4")
+    row = {"video": "a.mp4", "start": "1.5", "end": "17"}
+    assert mvbench.locate(row, sub("action_localization")) == VideoClip(path, 1.5, 17.0)
+    assert mvbench.locate({"video": "a.mp4", "start": "", "end": ""}, sub("action_localization")) == str(path)
 
 
 def test_a_missing_video_says_what_was_looked_for(data: Path) -> None:
