@@ -122,6 +122,8 @@ def check_layout(task: str, rows: Iterable[Row], locate: Locate, settings: Setti
             locate(doc, settings)
         except MediaError as error:
             missing.append(str(error))
+        except TaskError as error:
+            raise TaskError(f"{task}: {error}") from None
     if missing:
         first = "; ".join(dict.fromkeys(missing[:named]))
         raise EnvironmentError_(

@@ -234,7 +234,10 @@ def _load_benchmark(
     from lladav_eval.runs.score import benchmark, open_benchmark
 
     table = open_benchmark(benchmark(name, include_path), data_dir=data_dir, offline=offline)
-    return benchmark_task(config, table)
+    try:
+        return benchmark_task(config, table)  # words the first row's question
+    except TaskError as error:
+        raise TaskError(f"{name}, {table.files[0]}: {error}") from None
 
 
 def _reason(error: BaseException) -> str:

@@ -143,6 +143,8 @@ def test_the_layout_is_checked_before_a_run(data: Path) -> None:
     assert "5.mp4" not in message
     assert "lladav-eval data fetch --task mlvu" in message
     assert caught.value.exit_code == 3
+    with pytest.raises(TaskError, match=r"^lladav_mlvu: row with .* no plain file name"):
+        check_layout("lladav_mlvu", [{"video_name": "../a.mp4", "question": "Q"}], mlvu.locate)
 
 
 def test_an_unknown_subtask_is_an_error(data: Path) -> None:

@@ -228,6 +228,15 @@ def test_a_malformed_row_ends_the_run_naming_file_and_row(pope: Path, tmp_path: 
         run("lladav_pope", pope, Says(["yes"] * 4), tmp_path / "run")
 
 
+def test_a_first_row_that_is_anothers_names_task_and_file(mme: Path, tmp_path: Path) -> None:
+    file = next(mme.rglob("test.jsonl"))
+    other = mme / "lmms-lab-encoder" / "MMMU" / "validation.jsonl"
+    other.parent.mkdir()
+    other.write_text(file.read_text())
+    with pytest.raises(TaskError, match=r"^lladav_mmmu, .*validation\.jsonl: row with .* 'question_type' is missing"):
+        run("lladav_mmmu", mme, Says(["A"] * 4), tmp_path / "run")
+
+
 def test_rows_may_lack_columns_that_only_others_use(mathvista: Path, tmp_path: Path) -> None:
     file = next(mathvista.rglob("testmini.jsonl"))
     first, second = map(json.loads, file.read_text().splitlines())
