@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -44,6 +44,8 @@ class TaskEntry:
     """``metadata.description`` of the YAML."""
     dataset: str = ""
     """``dataset_path``, and ``dataset_name`` if there is one."""
+    doubled: Path | None = None
+    """Another file below the same folder that has this name too."""
 
 
 def tasks_dir() -> Path:
@@ -92,10 +94,13 @@ def _list_tasks(folders: tuple[Path, ...]) -> Mapping[str, TaskEntry]:
     for folder in folders:
         if not folder.is_dir():
             raise TaskError(f"the task folder {folder} does not exist")
+        found: dict[str, TaskEntry] = {}
         for path in sorted(folder.rglob("*.yaml")):
             entry = _entry(path, _read_yaml(path))
             if entry is not None:
-                entries[entry.name] = entry
+                other = found.get(entry.name)
+                found[entry.name] = entry if other is None else replace(entry, doubled=other.path)
+        entries.update(found)
     return entries
 
 
@@ -157,6 +162,8 @@ def _expand(name: str, entries: Mapping[str, TaskEntry], parents: tuple[str, ...
         close = get_close_matches(name.removeprefix(PREFIX), short, n=3)
         hint = f"did you mean {', '.join(close)}?" if close else "`lladav-eval tasks` lists all"
         raise TaskError(f"unknown task {name!r}; {hint}")
+    if entry.doubled is not None:
+        raise TaskError(f"{entry.name} is in two files, {entry.doubled} and {entry.path}: give one another name")
     if entry.name in parents:
         raise TaskError(f"the group {entry.name} contains itself ({entry.path})")
     if entry.kind == "task":

@@ -56,6 +56,17 @@ def test_included_yaml_and_added_folders(tasks: Path, tmp_path: Path) -> None:
         list_tasks([tmp_path / "gone"])
 
 
+def test_a_name_in_two_files_is_refused_and_in_an_added_folder_it_wins(tasks: Path, tmp_path: Path) -> None:
+    copy = tasks / "a_copy.yaml"
+    copy.write_text((tasks / "lladav_toy_a.yaml").read_text())
+    with pytest.raises(TaskError, match=r"lladav_toy_a is in two files, .*a_copy.yaml and .*lladav_toy_a.yaml: give"):
+        resolve_tasks(["toy"])
+    assert resolve_tasks(["toy_b"]) == ("lladav_toy_b",)
+    (tmp_path / "more").mkdir()
+    copy.rename(tmp_path / "more" / "mine.yaml")
+    assert resolve_tasks(["toy_a"], [tmp_path / "more"]) == ("lladav_toy_a",)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
