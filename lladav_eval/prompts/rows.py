@@ -98,6 +98,15 @@ def images(doc: Row, column: str) -> list[Image.Image]:
     return [_rgb(value, f"{column} of the {where(doc)}")]
 
 
+def video(doc: Row, column: str) -> str:
+    """The path of a cell's video, a file or a folder of frames. Raises MediaError, TaskError."""
+    value = cell(doc, column)
+    path = value.get("path") if isinstance(value, Mapping) else None
+    if not isinstance(path, str):
+        raise MediaError(f'{column} of the {where(doc)}: no video; name one of the data folder as {{"path": ...}}')
+    return path
+
+
 def _rgb(value: Any, name: str) -> Image.Image:
     """Image cells are PIL images, {"bytes": ..., "path": ...} undecoded, or None.
 

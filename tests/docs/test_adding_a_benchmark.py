@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from lladav_eval.scoring.registry import Scorer
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/adding-a-benchmark.md").read_text(encoding="utf-8")
 REGISTRY = "lladav_eval/scoring/registry.py"
@@ -89,12 +91,12 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]
 
 
 def test_every_command_of_the_page_was_run(followed: tuple[Path, list[str]]) -> None:
-    assert len(commands()) == 4
-    assert len(followed[1]) == 4
+    assert len(commands()) == 6
+    assert len(followed[1]) == 6
 
 
 def test_both_protocols_give_what_the_page_says(followed: tuple[Path, list[str]]) -> None:
-    _, official, strict, _ = followed[1]
+    official, strict = followed[1][1:3]
     assert re.search(r"accuracy\W+25\.0000", official)
     assert "n 4: scored 3, unparsed 0, empty 1, failed 0" in official
     assert re.search(r"accuracy\W+50\.0000", strict)
@@ -116,14 +118,32 @@ def test_the_run_asks_what_the_page_asks_and_scores_both_ways(followed: tuple[Pa
     assert "colours" in printed[3]
 
 
+def test_videos_are_asked_like_pictures(followed: tuple[Path, list[str]]) -> None:
+    checkout, printed = followed
+    task = json.loads((checkout / "runs/flashes/results.json").read_text())["tasks"]["lladav_flashes"]
+    assert (task["n"], task["failed"], task["cost"]["answered"]) == (2, 0, 2)
+    samples = [json.loads(line) for line in (checkout / "runs/flashes/samples.jsonl").read_text().splitlines()]
+    assert [row["prompt"] for row in samples] == ["Which colour flashes?\nAnswer with one word."] * 2
+    assert samples[0]["media"] != samples[1]["media"]
+    settings = json.loads((checkout / "runs/flashes/manifest.json").read_text())["tasks"]["lladav_flashes"]["settings"]
+    assert (settings["num_frames"], settings["mode"]) == (4, "no_think")
+    assert "flashes" in printed[5]
+
+
 def test_its_code_is_as_clean_as_ours(followed: tuple[Path, list[str]]) -> None:
     files = [
         block.file for block in blocks("python") if block.file.startswith("lladav_eval/") and block.file != REGISTRY
     ]
-    assert len(files) == 2
+    assert len(files) == 3
     check = [sys.executable, "-m", "ruff", "check", "--config", str(ROOT / "pyproject.toml"), *files]
     done = subprocess.run(check, cwd=followed[0], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_a_scorer_has_the_fields_it_names() -> None:
+    named = set(re.findall(r"`(\w+)=(?:True|False)`", PAGE))
+    assert named
+    assert named <= Scorer.__dataclass_fields__.keys()
 
 
 def test_the_files_it_names_exist() -> None:

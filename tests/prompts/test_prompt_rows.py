@@ -13,7 +13,7 @@ from PIL import Image
 
 from lladav_eval.errors import MediaError, TaskError
 from lladav_eval.prompts import ai2d, mathverse, mathvista, mmbench, mmmu, mmmu_pro, muirbench, seedbench
-from lladav_eval.prompts.rows import image, images, options
+from lladav_eval.prompts.rows import image, images, options, video
 
 
 def picture(shade: int = 0, mode: str = "RGB") -> Image.Image:
@@ -127,6 +127,13 @@ def test_image_cells_of_all_forms_give_the_same_rgb_picture(tmp_path: Path) -> N
 def test_an_unreadable_picture_says_which_row_has_it(cell: Any, reason: str) -> None:
     with pytest.raises(MediaError, match=rf"image of the row with id 'r9'( \(absent\.png\))?: .*({reason})"):
         image({"id": "r9", "image": cell}, "image")
+
+
+@pytest.mark.parametrize("cell", [None, "a.mp4", b"x", {"bytes": b"x"}, {"path": None}, {"path": 3}, [{"path": "a"}]])
+def test_a_video_is_a_path_that_the_table_has_checked(cell: Any) -> None:
+    assert video({"clip": {"path": "/data/a.mp4"}}, "clip") == "/data/a.mp4"
+    with pytest.raises(MediaError, match="clip of the row with id 'r9': no video; name one of the data folder"):
+        video({"id": "r9", "clip": cell}, "clip")
 
 
 def test_text_in_place_of_a_picture_opens_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
