@@ -173,6 +173,8 @@ def export_data(
         entry = read_lock(source).get(split.name)
         if entry is not None and entry.media and not text_only:
             typer.echo(f"{out / split.dataset}  {export_media(entry, split, source, out)} media files")
+        elif recipe.media and not text_only:
+            typer.echo(f"note: {split.name}: its videos aren't pinned, copy them to {out / split.dataset}", err=True)
 
 
 def _root(data: Path | None) -> Path:

@@ -181,6 +181,16 @@ def test_export_copies_the_files_that_rows_name(tmp_path: Path, capsys: pytest.C
     assert not (tmp_path / "again" / "some" / "set" / "test.jsonl").exists()
 
 
+def test_export_says_that_videos_stay_behind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "tasks" / "one.yaml").write_text(YAML["one.yaml"] + "dataset_kwargs: {video: true}\n")
+    write(tmp_path / "mine" / "some" / "set" / "test.jsonl", lines([{"video": "1.mp4"}]))
+    export = ["export", "--task", "one", "--data", str(tmp_path / "mine"), "--out"]
+    code, _, err = call(capsys, *export, str(tmp_path / "out"))
+    note = f"note: some/set:test: its videos aren't pinned, copy them to {tmp_path / 'out' / 'some' / 'set'}"
+    assert (code, err.strip()) == (0, note)
+    assert call(capsys, *export, str(tmp_path / "text"), "--text-only")[2] == ""
+
+
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 TEXTS, CELLS = pa.array(["007", "x"]), pa.array([{"bytes": b"png", "path": None}] * 2, IMAGE)
 PATHLESS = pa.array([{"bytes": b"png", "path": None}] * 2, pa.struct([("bytes", pa.binary()), ("path", pa.null())]))
