@@ -29,7 +29,7 @@ def where(doc: Row) -> str:
     """How to call a row in an error: by the column that identifies it, else by the start of its question."""
     for column in _ID_COLUMNS:
         if doc.get(column) not in (None, ""):
-            return f"row with {column} {doc[column]!r}"
+            return f"row with {column} {doc[column]!r:.80}"
     return f"row with question {str(doc.get('question'))[:40]!r}"
 
 
@@ -113,9 +113,10 @@ def _rgb(value: Any, name: str) -> Image.Image:
     Text alone would name any file of this machine: only paths in a mapping have been held inside the data folder.
     """
     if isinstance(value, str):
-        raise MediaError(f'{name}: found the text {value[:60]!r}; name a file of the data folder as {{"path": ...}}')
+        fix = 'name a file of the data folder as {"path": ...}, or give its content as {"bytes": base64 text}'
+        raise MediaError(f"{name}: found the text {value[:60]!r}; {fix}")
     source = value
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and ("bytes" in value or "path" in value):
         content = value.get("bytes")
         source = value.get("path") if content is None else content if isinstance(content, bytes) else value
     if source is None:

@@ -50,6 +50,11 @@ def test_a_row_that_does_not_fit_is_named_in_one_line(row: dict[str, Any], reaso
     assert "\n" not in str(caught.value)
 
 
+def test_a_long_name_of_a_row_is_cut() -> None:
+    with pytest.raises(TaskError, match=r"^row with id 'x{79}: the column 'question' is missing"):
+        mmmu.doc_to_text({"id": "x" * 1_000_000, "question_type": "open"})
+
+
 def test_more_options_than_letters_are_refused() -> None:
     assert len(options({"options": ["x"] * 26}, "options")) == 26
     with pytest.raises(TaskError, match="27 options"):
@@ -120,8 +125,9 @@ def test_image_cells_of_all_forms_give_the_same_rgb_picture(tmp_path: Path) -> N
         ({"bytes": encoded(1)[:40]}, "damaged|truncated|not an image"),
         ({"path": "absent.png"}, "no such image file"),
         (3, "expected an image, found int"),
+        ({"data": [1]}, "expected an image, found dict"),
         ({"bytes": "absent.png"}, "expected an image, found dict"),
-        ("absent.png", "found the text 'absent.png'; name a file of the data folder as"),
+        ("absent.png", "found the text 'absent.png'; name a file of the data folder as .* or give its content as"),
     ],
 )
 def test_an_unreadable_picture_says_which_row_has_it(cell: Any, reason: str) -> None:
