@@ -26,6 +26,8 @@ from lladav_eval.errors import EnvironmentError_, EvalError, Interrupted
 from lladav_eval.interrupts import interrupts
 
 DEBUG_VARIABLE = "LLADAV_EVAL_DEBUG"
+LONGEST_LINE = 4000
+"""Characters of an error that are shown."""
 
 app = typer.Typer(
     name="lladav-eval",
@@ -120,6 +122,8 @@ def _say(message: str, code: int) -> int:
 
     if os.environ.get(DEBUG_VARIABLE) and sys.exc_info()[1] is not None:
         traceback.print_exc()
-    line = "".join(char for char in " ".join(message.split()) if char.isprintable())
-    print(f"error: {redact(line)}", file=sys.stderr)
+    line = redact("".join(char for char in " ".join(message.split()) if char.isprintable()))
+    if len(line) > LONGEST_LINE:  # a cell of a million characters, say; the fix is at the end
+        line = f"{line[: LONGEST_LINE // 2]} [...] {line[-LONGEST_LINE // 2 :]}"
+    print(f"error: {line}", file=sys.stderr)
     return code

@@ -128,6 +128,13 @@ def test_missing_arguments_are_one_line_too(
     assert place in err
 
 
+def test_an_endless_error_keeps_its_beginning_and_its_end(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = call(capsys, "run", "--task", "x" * 1_000_000, "--model", "pocket")
+    assert (code, len(err) < 5000) == (2, True)
+    assert err.startswith("error: unknown task 'xxx")
+    assert err.endswith("`lladav-eval tasks` lists all\n")
+
+
 def test_an_unforeseen_error_is_one_line_with_exit_code_3(
     tasks: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
