@@ -44,19 +44,21 @@ def list_data(data: Data = None) -> None:
 
     from lladav_eval.cli.console import output
     from lladav_eval.data.lock import read_lock
+    from lladav_eval.reports.output import print_table
     from lladav_eval.runs.tasks import PREFIX, list_tasks
 
     root = _root(data)
     pinned = read_lock(root)
-    table = Table("task", "data set", "GB", "in the data folder")
+    table = Table()
+    for column in ("task", "data set", "GB", "in the data folder"):
+        table.add_column(column, overflow="fold", no_wrap=column in ("task", "GB"))
     names = [name for name, entry in sorted(list_tasks().items()) if entry.kind == "task"]
     for name, recipe in _recipes(names, include_embedded=True):
         split = recipe.split if recipe else None
         size = f"{recipe.size_gb:g}" if recipe and recipe.size_gb is not None else ""
         state = _state(root, pinned.get(split.name)) if split else "part of the package"
-        cells = (name.removeprefix(PREFIX), split.name if split else "", size, state)
-        table.add_row(*(Text(cell, overflow="fold") for cell in cells))
-    output().print(table)
+        table.add_row(*map(Text, (name.removeprefix(PREFIX), split.name if split else "", size, state)))
+    print_table(output(), table)
     typer.echo(f"data folder: {root}")
 
 

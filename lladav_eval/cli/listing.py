@@ -58,10 +58,11 @@ def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     from rich.text import Text
 
     from lladav_eval.cli.console import output
+    from lladav_eval.reports.output import print_table
 
     table = Table()
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for column in columns:  # what is typed stays whole
+        table.add_column(column, overflow="fold", no_wrap=column != "description")
     for row in rows:
         table.add_row(*map(Text, row))
-    output().print(table)
+    print_table(output(), table)

@@ -66,33 +66,31 @@ def score(
 
 
 def _table(report: ScoreReport) -> None:
-    from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
+
+    from lladav_eval.cli.console import output
+    from lladav_eval.reports.escape import printable
+    from lladav_eval.reports.output import print_table
 
     counts = report.counts
     commit = (
         "no commit" if report.commit is None else f"commit {report.commit[:10]}" + "+" * report.commit.endswith("+")
     )
-    title = f"{report.task}, protocol {report.protocol}, n = {counts.n}, {commit}, {report.date}"
-    table = Table(title=title, title_justify="left", caption=f"data: {report.revision}", caption_justify="left")
-    table.add_column("metric")
-    table.add_column("value", justify="right")
-    table.add_column("95 % interval", justify="right")
+    table = Table()
+    for number, column in enumerate(("metric", "value", "95 % interval")):
+        table.add_column(column, justify="right" if number else "left", no_wrap=number > 0, overflow="fold")
     for name, value in report.metrics.items():
         # Names of groups come from the data set: not to be read as markup.
         main = name == report.headline
         shown = f"{report.interval[0]:.1f} to {report.interval[1]:.1f}" if main and report.interval else "-"
-        table.add_row(_plain(name), f"{value:.4f}", shown, style="bold" if main else None)
+        table.add_row(Text(printable(name)), f"{value:.4f}", shown, style="bold" if main else None)
     if not report.metrics:
         table.add_row(report.headline, "not filled", "-")
-    console = Console(markup=False, highlight=False)
-    console.print(table)
-    console.print(
+    typer.echo(f"{report.task}, protocol {report.protocol}, n = {counts.n}, {commit}, {report.date}")
+    print_table(output(), table)
+    typer.echo(f"data: {report.revision}")
+    typer.echo(
         f"n {counts.n}: scored {counts.scored}, unparsed {counts.unparsed}, empty {counts.empty}, "
         f"failed {counts.failed}"
     )
-
-
-def _plain(text: str) -> str:
-    """Printable characters only."""
-    return "".join(character if character.isprintable() else "?" for character in text)

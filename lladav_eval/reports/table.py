@@ -57,18 +57,19 @@ def rows(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 def print_results(results: Mapping[str, Any], console: Console) -> None:
     """Both tables on the terminal; names are shown as plain text, without markup or control characters."""
-    print_table(console, _terminal(header(results), rows(results), _title(results), red=COLUMNS.index("failed")))
+    console.print(_title(results), style="italic", markup=False, highlight=False, soft_wrap=True)
+    print_table(console, _terminal(header(results), rows(results), red=COLUMNS.index("failed")))
     if costs := run_rows(results):
-        console.print()
-        print_table(console, _terminal(("task", *COST), costs, "cost per answered sample"))
+        console.print("\ncost per answered sample", style="italic")
+        print_table(console, _terminal(("task", *COST), costs))
 
 
-def _terminal(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str, red: int | None = None) -> Table:
+def _terminal(columns: Sequence[str], rows: Sequence[Sequence[str]], red: int | None = None) -> Table:
     """``red``: the column shown in red unless it is 0."""
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(title), title_justify="left", box=None, padding=(0, 1, 0, 0))
+    table = Table(box=None, padding=(0, 1, 0, 0))
     for number, column in enumerate(columns):
         shown = printable(column).replace(" % ", " %\n").replace("/", "\n/").replace(" (", "\n(")
         heading = shown if red is not None else shown.replace(" ", "\n")

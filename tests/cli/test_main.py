@@ -195,6 +195,14 @@ def test_tasks_and_models_are_listed(tasks: Path, capsys: pytest.CaptureFixture[
     assert "names colours" in call(capsys, "models")[1]
 
 
+@pytest.mark.parametrize("command", ["tasks", "data list"])
+def test_names_stay_whole_on_the_narrowest_screen(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "10")
+    assert "mathverse_vision_intensive" in call(capsys, *command.split())[1]
+
+
 def test_help_loads_nothing_heavy_and_is_quick() -> None:
     code = (
         "import sys; from lladav_eval.cli.main import invoke; c = [invoke(['--help']), invoke(['run', '--help'])];"

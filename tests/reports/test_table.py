@@ -39,7 +39,7 @@ def test_every_figure_is_there() -> None:
     assert lines[2].strip("| ").split(" | ") == list(header(results()))
     assert lines[4].strip("| ").split(" | ") == FIGURES
     text = shown(results(), width=80)
-    assert "toy, protocol strict, commit 0123456789+, 2026-11-26" in text
+    assert "toy, protocol strict, commit 0123456789+, 2026-11-26T21:00:00+00:00" in text.splitlines()
     assert text.splitlines()[-1].split() == " ".join(FIGURES).split()
     assert all(word in text for word in " ".join(header(results())).replace("/", " /").split())
 
