@@ -83,14 +83,18 @@ def benchmark(name: str, include_path: Sequence[Path] = ()) -> Benchmark:
     tasks = resolve_tasks([name], include_path)
     if len(tasks) > 1:
         known = [task for task in tasks if "family" in (read_task(task, include_path).get("metadata") or {})]
-        advice = f"score one task at a time: {', '.join(known)}" if known else "`lladav-eval run` scores its tasks"
+        advice = (
+            f"score one task at a time: {', '.join(known)}"
+            if known
+            else "`lladav-eval run --model replay:FILE` scores answers to its tasks"
+        )
         raise TaskError(f"{name} is a group; {advice}")
     content = read_task(tasks[0], include_path)
     metadata = content.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
     split = content.get("test_split") or content.get("validation_split")
     if "family" not in metadata or not split or not content.get("dataset_path"):
-        raise TaskError(f"{tasks[0]} is no benchmark with published answers: `lladav-eval run` scores it as it runs")
+        raise TaskError(f"{tasks[0]} is no benchmark: `lladav-eval run --model replay:FILE` scores answers to it")
     return Benchmark(
         tasks[0],
         str(metadata["family"]),
@@ -126,8 +130,10 @@ def score_predictions(
     asked = benchmark(task, include_path)
     scorer = get_scorer(asked.family)
     if not predictions.is_file():
-        what = "a folder, not a file" if predictions.is_dir() else "no such file"
-        raise UsageError(f"{predictions}: {what} of predictions; {ADVICE}")
+        what = "no such file"
+        if predictions.exists():
+            what = "a folder" if predictions.is_dir() else "a pipe or a device, and answers are read twice"
+        raise UsageError(f"{predictions}: {what}; give a file of predictions: {ADVICE}")
     table = open_benchmark(asked, data_dir=data_dir, offline=offline)
     named = scorer.named or scorer.identity or KEY
     told = dict.fromkeys(("index", "question", "answer", named))

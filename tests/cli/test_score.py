@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -129,8 +130,8 @@ def test_a_picture_with_one_question(call: Any) -> None:
     [
         ("nonsense", "unknown task"),
         ("paper", "is a group; score one task at a time: lladav_mmmu"),
-        ("pocket", "is a group; `lladav-eval run` scores its tasks"),
-        ("pocket_digits", "no benchmark"),
+        ("pocket", "is a group; `lladav-eval run --model replay:FILE` scores answers to its tasks"),
+        ("pocket_digits", "no benchmark: `lladav-eval run --model replay:FILE`"),
     ],
 )
 def test_names_that_are_no_benchmark(
@@ -142,9 +143,29 @@ def test_names_that_are_no_benchmark(
 
 def test_missing_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke(["score", "--task", "mmstar", "--predictions", str(tmp_path / "x"), "--data", str(tmp_path)]) == 2
-    assert "no such file of predictions" in capsys.readouterr().err
+    assert "x: no such file; give a file of predictions: wanted is" in capsys.readouterr().err
     assert invoke(["score", "--task", "mmstar", "--predictions", str(tmp_path), "--data", str(tmp_path)]) == 2
-    assert "a folder, not a file of predictions; wanted is" in capsys.readouterr().err
+    assert "a folder; give a file of predictions" in capsys.readouterr().err
+
+
+def test_a_pipe_of_answers_is_said_to_be_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert invoke(["score", "--task", "mmstar", "--predictions", str(pipe), "--data", str(tmp_path)]) == 2
+    assert "pipe: a pipe or a device, and answers are read twice; give a file" in capsys.readouterr().err
+
+
+def test_nothing_is_broken_over_lines_or_lost_on_a_narrow_screen(
+    call: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call("mmstar", STAR, ["A", "B", "A", "A"])
+    monkeypatch.setenv("COLUMNS", "10")
+    files = ["--predictions", str(tmp_path / "answers.jsonl"), "--data", str(tmp_path / "data")]
+    assert invoke(["score", "--task", "mmstar", *files]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("mmstar, protocol official, n = 4, ")
+    assert lines[0].endswith("+00:00")
+    assert any("75.0000" in line and "30.1 to 95.4" in line for line in lines)
 
 
 BENCH = [
