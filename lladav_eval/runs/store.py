@@ -19,6 +19,7 @@ import socket
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -133,10 +134,12 @@ class RunDirectory:
             os.close(handle)
 
     def start_over(self) -> None:
-        """Put the answers given so far aside as ``journal.previous.jsonl`` and remove the old results."""
+        """Put the answers given so far aside as ``journal.previous.jsonl`` (the next time ``journal.previous.2.jsonl``,
+        and so on) and remove the old results."""
         try:
-            if self.journal.exists() and self.journal.stat().st_size:  # an empty one must not replace answers
-                self.journal.replace(self.path / "journal.previous.jsonl")
+            if self.journal.exists() and self.journal.stat().st_size:  # an empty one holds no answers
+                names = (f"journal.previous{f'.{number}' * (number > 1)}.jsonl" for number in count(1))
+                self.journal.rename(next(path for name in names if not (path := self.path / name).exists()))
             for path in (self.samples, self.results, self.table):
                 path.unlink(missing_ok=True)
         except OSError as error:

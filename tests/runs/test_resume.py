@@ -93,6 +93,11 @@ def test_no_resume_starts_over_and_keeps_the_old_answers_aside(tmp_path: Path, t
     go(tmp_path / "run", model, resume=False)
     assert len(model.asked) == 20
     assert len(lines(tmp_path / "run" / "journal.previous.jsonl")) == 20
+    first = (tmp_path / "run" / "journal.previous.jsonl").read_bytes()
+    for number in (2, 3):
+        go(tmp_path / "run", toy.ToyModel(), resume=False)
+        assert len(lines(tmp_path / "run" / f"journal.previous.{number}.jsonl")) == 20
+    assert (tmp_path / "run" / "journal.previous.jsonl").read_bytes() == first
 
 
 def command(out: Path) -> list[str]:
