@@ -7,7 +7,8 @@ used, so that no repetition penalty or sampling comes in unasked.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -255,22 +256,13 @@ def load_hf(
     directory = find_checkpoint(name_or_dir, offline)
     target = choose_device(device)
     precision = choose_dtype(dtype, target)
-    try:
-        processor = library.AutoProcessor.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+    processor = load_processor(name_or_dir, directory)
+    with _load_errors(name_or_dir):
         model = library.AutoModelForImageTextToText.from_pretrained(
             directory, dtype=precision, use_safetensors=True, local_files_only=True, trust_remote_code=False
         )
-    except ImportError as error:  # says which package, and how to get it
-        raise EnvironmentError_(f"hf:{name_or_dir}: {one_line(error)}") from error
-    except (ValueError, OSError, KeyError, RuntimeError) as error:
-        raise CheckpointError(
-            f"hf:{name_or_dir}: transformers can't load it as an image-text-to-text model ({one_line(error)})"
-        ) from error
-    if getattr(processor, "tokenizer", None) is None:
-        raise CheckpointError(f"hf:{name_or_dir}: has no processor for images; is it a text-only model?")
     if model.config.is_encoder_decoder:
         raise CheckpointError(f"hf:{name_or_dir}: is an encoder-decoder; only decoder models can be asked here")
-    template_of(processor)
     tokenizer = processor.tokenizer
     tokenizer.padding_side = "left"
     if tokenizer.pad_token is None:
@@ -285,6 +277,33 @@ def load_hf(
         do_sample=False, use_cache=True, eos_token_id=eos, pad_token_id=tokenizer.pad_token_id
     )
     return HfAnswerer(model, processor, directory, name, batch_size, time_limit)
+
+
+def load_processor(name: str, directory: Path) -> Any:
+    """What makes a model's inputs, with a chat template; errors are those of ``load_hf``."""
+    import transformers
+
+    library: Any = transformers  # typed in part only
+    with _load_errors(name):
+        library.AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+        processor = library.AutoProcessor.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+    if getattr(processor, "tokenizer", None) is None:
+        raise CheckpointError(f"hf:{name}: has no processor for images; is it a text-only model?")
+    template_of(processor)
+    return processor
+
+
+@contextmanager
+def _load_errors(name: str) -> Iterator[None]:
+    """What transformers raises while it loads a model, as our errors."""
+    try:
+        yield
+    except ImportError as error:  # says which package, and how to get it
+        raise EnvironmentError_(f"hf:{name}: {one_line(error)}") from error
+    except (ValueError, OSError, KeyError, RuntimeError) as error:
+        raise CheckpointError(
+            f"hf:{name}: transformers can't load it as an image-text-to-text model ({one_line(error)})"
+        ) from error
 
 
 def _eos_ids(model: Any, tokenizer: Any) -> set[int]:

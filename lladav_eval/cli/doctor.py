@@ -69,4 +69,4 @@ def _show(found: list[Check]) -> None:
             typer.echo(f"      fix: {check.fix}")
     failed = sum(check.required and not check.ok for check in found)
     warned = sum(not check.required and not check.ok for check in found)
-    typer.echo(f"{len(found)} checks, {failed} failed, {warned} warnings")
+    typer.echo(f"{len(found)} checks, {failed} failed, {warned} warning{'s' * (warned != 1)}")

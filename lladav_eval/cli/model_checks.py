@@ -32,9 +32,10 @@ def model(name: str, device: str | None, dtype: str | None, offline: bool, has_h
             return [Check("model", True, f"{ReplayAnswerer(rest).description()['answers']} recorded answers")]
         if prefix == "lmms" and rest:
             return [Check("model", True, "not looked at: what a model of lmms-eval needs, it alone knows")]
-        return _checkpoint(name.removeprefix("hf:"), device, dtype, has_hub)
+        return _checkpoint(name.removeprefix("hf:"), name.startswith("hf:"), device, dtype, has_hub)
     except EvalError as error:
-        return [Check("model", False, clean(error), "the line above says what is wrong with --model")]
+        found, _, fix = clean(error).partition("; ")
+        return [Check("model", False, found, fix or "the line above says what is wrong with --model")]
 
 
 def judge(text: str, offline: bool) -> Check:
@@ -66,8 +67,8 @@ def _endpoint(name: str, endpoint: Endpoint, variables: Sequence[str], offline: 
     return Check(name, True, f"{clean(reply.served_model)} answers in {reply.seconds:.1f} s")
 
 
-def _checkpoint(name: str, device: str | None, dtype: str | None, has_hub: bool) -> list[Check]:
-    """Weights in place or to be fetched, room for them on disk and in memory."""
+def _checkpoint(name: str, is_hf: bool, device: str | None, dtype: str | None, has_hub: bool) -> list[Check]:
+    """Weights in place or to be fetched, room for them on disk and in memory; what else a run would load at once."""
     from lladav_eval.model.checkpoint import OFFICIAL, OFFICIAL_SIZE, find_checkpoint
 
     try:
@@ -85,6 +86,16 @@ def _checkpoint(name: str, device: str | None, dtype: str | None, has_hub: bool)
         checks = [Check("model", free > needed, found, "set $HF_HOME to a folder with room")]
         return [*checks, _room(int(needed * 1e9 / 2), device, dtype)] if needed else checks
     count = _parameters(directory)
+    if is_hf:
+        from lladav_eval.adapters.autoregressive import load_processor
+
+        load_processor(name, directory)
+    else:
+        from lladav_eval.model.config import read_config
+        from lladav_eval.processing.chat import ChatTokenizer
+
+        read_config(directory)
+        ChatTokenizer.from_dir(directory)
     return [Check("model", True, f"{directory}: {_millions(count)} in safetensors"), _room(count, device, dtype)]
 
 
@@ -94,7 +105,7 @@ def _parameters(directory: Path) -> int:
 
     files = sorted(directory.glob("*.safetensors"))
     if not files:
-        raise CheckpointError(f"{directory}: no *.safetensors; pickled weights can run code and are refused")
+        raise CheckpointError(f"{directory}: no *.safetensors (pickled weights can run code); save it as such")
     count = 0
     for file in files:
         try:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from chat_server import serve
 from tiny_checkpoint import write_checkpoint
+from tiny_hf import write_hf
 
 from lladav_eval.cli import checks, model_checks
 from lladav_eval.cli.main import invoke
@@ -121,6 +122,26 @@ def test_a_control_groups_limit_counts(tmp_path: Path, monkeypatch: pytest.Monke
     assert checks.main_memory() == (600000, 1000000)
     (tmp_path / "memory.max").write_text("max\n")
     assert checks.main_memory()[1] == total
+
+
+def test_what_only_loading_a_model_would_show(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files around the weights are read as a run reads them, and the error's fix is the fix."""
+    from transformers.models.smolvlm import processing_smolvlm
+
+    directory = write_hf("smolvlm", tmp_path / "hf")
+    monkeypatch.setattr(processing_smolvlm, "num2words", None)
+    code, found, _ = call(capsys, "--offline", "--model", f"hf:{directory}")
+    assert (code, found["model"]["ok"]) == (3, False)
+    assert "pip install num2words" in found["model"]["found"]
+    directory = write_checkpoint(tmp_path / "lladav")
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps(config | {"vision_config": None, "mm_vision_tower": "../mine"}))
+    code, found, _ = call(capsys, "--offline", "--model", str(directory))
+    assert (code, found["model"]["ok"]) == (3, False)
+    assert found["model"]["found"].endswith("its sizes are unknown")
+    assert found["model"]["fix"].startswith("add a 'vision_config' object")
 
 
 @pytest.mark.parametrize(
