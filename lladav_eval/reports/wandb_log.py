@@ -116,8 +116,12 @@ def sample_rows(run: RunData, limit: int) -> Iterator[list[Any]]:
 def log_run(run: RunData, destination: Destination, samples: int) -> str:
     """Log one run; gives the address of its page, or the folder that `wandb sync` takes of an offline one.
 
-    Raises EnvironmentError_ where wandb isn't installed, isn't logged in, or can't be reached.
+    Raises EnvironmentError_ where wandb isn't installed, isn't logged in, or can't be reached; UsageError for paths
+    that it can't write down.
     """
+    for place, fix in ((os.environ.get("WANDB_DIR", os.getcwd()), "set WANDB_DIR"), (str(run.path), "rename it")):
+        if any("\udc80" <= character <= "\udcff" for character in place):
+            raise UsageError(f"Weights & Biases takes only paths in UTF-8, and {place!r:.80} is none: {fix}")
     try:
         import wandb
     except ImportError as error:

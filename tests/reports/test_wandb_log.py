@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -125,6 +127,20 @@ def test_without_the_package_the_fix_is_said(
     monkeypatch.setitem(sys.modules, "wandb", None)
     assert invoke(["log", str(run), "--wandb", "project"]) == 3
     assert "pip install 'lladav_eval[wandb]'" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file names are UTF-8")
+def test_a_path_that_is_no_text_is_one_line(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("WANDB_DIR", raising=False)
+    odd = tmp_path / os.fsdecode(b"odd\xff")
+    shutil.copytree(run, odd)
+    assert invoke(["log", str(odd), "--wandb", "project", "--offline"]) == 2
+    assert "only paths in UTF-8" in capsys.readouterr().err
+    monkeypatch.chdir(odd)
+    assert invoke(["log", str(run), "--wandb", "project", "--offline"]) == 2
+    assert capsys.readouterr().err.strip().endswith("is none: set WANDB_DIR")
 
 
 def test_what_wandb_refuses_is_one_line(
