@@ -34,6 +34,7 @@ def load_run(path: str | Path) -> RunData:
     for fields in (manifest, results):
         if fields.get("schema", int) != 1:
             raise fields.wrong("schema", "1, the only version this program reads")
+    _check_facts(manifest, results)
     code = results.inner("code")
     git = code.inner("git") if code.has("git") else None
     facts, found = manifest.inner("tasks"), results.inner("tasks")
@@ -60,6 +61,25 @@ def load_run(path: str | Path) -> RunData:
         tasks=tasks,
         samples=_samples(directory.samples, tasks, without),
     )
+
+
+def _check_facts(manifest: Fields, results: Fields) -> None:
+    """What stands beside the figures is what the run was. Raises UsageError where one of the two files was changed."""
+    pairs = [("protocol", results.get("protocol", str), manifest.get("protocol", str))]
+    pairs += [("fingerprint", results.get("fingerprint", str), manifest.inner("model").get("fingerprint", str))]
+    if manifest.has("code"):
+        pairs += [("code.git", results.inner("code").content.get("git"), manifest.inner("code").content.get("git"))]
+    for name in results.names("tasks"):
+        task, facts = results.inner("tasks").inner(name), manifest.inner("tasks").inner(name)
+        pairs += [(f"tasks.{name}.version", task.value("version"), facts.content.get("version", task.value("version")))]
+        shown = task.get("settings", dict) if task.has("settings") else {}
+        known = facts.get("settings", dict)
+        pairs += [(f"tasks.{name}.settings.{key}", value, known.get(key)) for key, value in shown.items()]
+    for name, said, true in pairs:
+        if said != true:
+            raise UsageError(
+                f"{results.path}: {name} is {said!r:.60}, but manifest.json says {true!r:.60}: run it again"
+            )
 
 
 def _finished(manifest: Fields, directory: RunDirectory) -> Fields:

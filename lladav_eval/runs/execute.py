@@ -170,7 +170,7 @@ class _Run:
                 self._report_rejected(journal, console)
                 with progress_bars(console) as progress:
                     self._answer_all(journal, progress)
-                results = self._score(journal)
+                results = self._score(journal, record["code"]["git"])
             status = "complete"
             return RunResult(self.directory, results)
         except KeyboardInterrupt:
@@ -258,7 +258,7 @@ class _Run:
                 f"raise --max-failures or add --retry-failed, and resume with: {self.again}"
             )
 
-    def _score(self, journal: Journal) -> dict[str, Any]:
+    def _score(self, journal: Journal, commit: dict[str, Any] | None) -> dict[str, Any]:
         """Score every sample from the journal's text; write samples.jsonl and results.json."""
         diffusion = self.engine.description().get("kind") == "diffusion"
         where = self.spec, self.directory.path
@@ -268,10 +268,10 @@ class _Run:
         results = {
             "schema": 1,
             "model": manifest.redact(self.engine.name),
-            "fingerprint": self.engine.fingerprint,
+            "fingerprint": manifest.redact(self.engine.fingerprint),
             "protocol": self.spec.protocol,
             "date": manifest.now(),
-            "code": {"git": manifest.commit()},
+            "code": {"git": commit},
             "tasks": {task.plan.name: task.summary() for task in scored},
         }
         self.directory.write_json(self.directory.results, results)

@@ -92,6 +92,7 @@ def write_run(
     facts = {name: _facts(sheet) for name, sheet in named.items()}
     answerer = Model(model, kind)
     record = manifest.begin(spec, answerer, facts, None)
+    record["code"] = {"git": {"commit": "0123456789abcdef", "dirty": False}}
     directory.write_json(directory.manifest, manifest.end(record, status))
     directory.write_lines(directory.samples, (row for name, sheet in named.items() for row in _rows(name, sheet)))
     results = {
@@ -100,7 +101,7 @@ def write_run(
         "fingerprint": answerer.fingerprint,
         "protocol": protocol,
         "date": manifest.now(),
-        "code": {"git": {"commit": "0123456789abcdef", "dirty": False}},
+        "code": record["code"],
         "tasks": {name: _summary(sheet) for name, sheet in named.items()},
     }
     directory.write_json(directory.results, results)

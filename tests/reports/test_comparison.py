@@ -119,8 +119,8 @@ def test_models_that_dont_tell_get_dashes_and_no_ratio(tmp_path: Path) -> None:
 
 def test_no_rate_follows_from_an_endpoints_latencies(tmp_path: Path) -> None:
     path = write_run(tmp_path / "e", {"a": FIRST}, model="openai:m@http://h", kind="endpoint")
-    results = path / "results.json"
-    results.write_text(results.read_text().replace('"weights-1"', '"openai/m@http://h"'))
+    for file in (path / "results.json", path / "manifest.json"):
+        file.write_text(file.read_text().replace('"weights-1"', '"openai/m@http://h"'))
     entry = compare_runs([load_run(path), *runs(tmp_path, {"a": FIRST})]).entries[0]
     assert (entry.seconds, entry.samples_per_second, entry.tokens_per_second) == (0.5, None, None)
 

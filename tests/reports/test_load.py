@@ -92,6 +92,11 @@ def put(value: Any, *names: str) -> Callable[[dict[str, Any]], Any]:
         ("manifest.json", drop("tasks", "lladav_b"), r"manifest.json: tasks.lladav_b is missing"),
         ("manifest.json", put([], "sessions"), r"sessions is \[\]"),
         ("manifest.json", put(1, "model", "kind"), r"model.kind is 1; expected str"),
+        ("results.json", put("official", "protocol"), "protocol is 'official', but manifest.json says 'strict': run"),
+        ("results.json", put("weights-2", "fingerprint"), "fingerprint is 'weights-2', but manifest.json says"),
+        ("results.json", put("beef", "code", "git", "commit"), "code.git is {'commit': 'beef'.*, but manifest.json"),
+        ("results.json", put("2.0", "tasks", "lladav_a", "version"), "lladav_a.version is '2.0', but manifest.json"),
+        ("results.json", put({"steps": 1}, "tasks", "lladav_a", "settings"), "settings.steps is 1, but manifest.json"),
     ],
 )
 def test_what_is_wrong_is_named(run: Path, file: str, change: Callable[[dict[str, Any]], Any], expected: str) -> None:

@@ -13,6 +13,7 @@ from toy_runs import SPEC, go, lines
 
 from lladav_eval.errors import SettingError, TooManyFailures
 from lladav_eval.records import Generation, Question
+from lladav_eval.runs import manifest
 from lladav_eval.runs.execute import allowed_failures
 
 
@@ -40,6 +41,16 @@ def test_a_run_counts_every_sample_and_leaves_its_files(tmp_path: Path, tasks: P
     assert manifest["sessions"][-1]["status"] == "complete"
     assert manifest["tasks"]["lladav_toy_a"]["settings"]["gen_length"] == 4
     assert manifest["packages"]["pillow"]
+
+
+def test_a_commit_in_the_middle_is_not_that_of_the_run(
+    tmp_path: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits = iter({"commit": letter * 40, "dirty": False} for letter in "ab")
+    monkeypatch.setattr(manifest, "commit", lambda: next(commits))
+    go(tmp_path / "run", toy.ToyModel())
+    for name in ("manifest.json", "results.json"):
+        assert json.loads((tmp_path / "run" / name).read_text())["code"]["git"]["commit"] == "a" * 40
 
 
 def test_cost_is_written_per_sample_and_per_task_and_failed_samples_dont_count(tmp_path: Path, tasks: Path) -> None:
