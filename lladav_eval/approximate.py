@@ -88,13 +88,13 @@ def parse_cache(text: str) -> CacheSettings:
         if isinstance(text, str) and text.partition(":")[0] == kind.name:
             return _parse("cache", text, kind)
     names = ", ".join(kind.name for kind in CACHES)
-    raise SettingError(f"cache={text!r}: choose {names}, or None for exact decoding")
+    raise SettingError(f"cache={text!r}: choose {names}; leave it out (--gen: none) to be exact")
 
 
 def parse_early_commit(text: str) -> Prophet:
     """The early commit that ``text`` names; raises SettingError as ``parse_cache`` does."""
     if not isinstance(text, str) or text.partition(":")[0] != Prophet.name:
-        raise SettingError(f"early_commit={text!r}: choose {Prophet.name}, or None for exact decoding")
+        raise SettingError(f"early_commit={text!r}: choose {Prophet.name}; leave it out (--gen: none) to be exact")
     return _parse("early_commit", text, Prophet)
 
 

@@ -149,7 +149,9 @@ class SamplingParams:
             return
         value: Any = self.threshold
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
-            raise SettingError(f"threshold={value!r}: must be a probability above 0, at most 1, or None for exact")
+            raise SettingError(
+                f"threshold={value!r}: must be a probability above 0, at most 1; leave it out (--gen: none) to be exact"
+            )
         if self.remasking == "random":
             raise SettingError("threshold needs remasking='low_confidence': random remasking has no probabilities")
 

@@ -39,7 +39,7 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of lines.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Don't use the network.")] = False,
 ) -> None:
-    """Check packages, device, memory, disk, caches, video, hub, model and judge; say what would fail and the fix."""
+    """Say what this machine lacks, and the fix. Packages, device, memory, disk, caches, video, hub, model, judge."""
     from lladav_eval.cli.quiet import quiet_libraries
 
     quiet_libraries(offline)

@@ -12,8 +12,8 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document instead of
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command("tasks")(tasks)
-    app.command("models")(models)
+    app.command("tasks", epilog="Example: lladav-eval tasks --json")(tasks)
+    app.command("models", epilog="Example: lladav-eval models")(models)
 
 
 def tasks(as_json: Json = False) -> None:

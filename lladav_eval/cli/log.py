@@ -32,7 +32,7 @@ def log(
     samples: Annotated[int, typer.Option(min=0, help="Samples of every task in the table; 0 is none.")] = 1000,
     offline: Annotated[bool, typer.Option("--offline", help="Write to disk only (also: WANDB_MODE=offline).")] = False,
 ) -> None:
-    """Log scores, intervals, settings and samples of runs to Weights & Biases."""
+    """Log runs to Weights & Biases. Scores, intervals, settings and samples."""
     from lladav_eval.reports.load import load_run
     from lladav_eval.reports.wandb_log import Destination, log_run
 

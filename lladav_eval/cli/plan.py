@@ -56,7 +56,7 @@ def plan(
     offline: Annotated[bool, typer.Option("--offline", help="Don't ask the hub for config.json.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")] = False,
 ) -> None:
-    """Estimate tokens, operations, memory, time and the best batch of a run, without running it."""
+    """Estimate what a run would take. Tokens, operations, memory, time and the best batch, without running it."""
     from lladav_eval.cli.quiet import quiet_libraries
     from lladav_eval.cli.run import _batch_size, _use_data
     from lladav_eval.planning.estimate import estimate

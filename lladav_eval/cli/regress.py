@@ -52,7 +52,7 @@ def regress(
         bool, typer.Option("--fail-on-unclear", help="Exit 1 also where n is too small to tell.")
     ] = False,
 ) -> None:
-    """Compare a candidate run with a baseline on the same samples."""
+    """Say whether a run is worse than a baseline. On the same samples, paired."""
     from lladav_eval.errors import EvalError, UsageError
     from lladav_eval.reports.ci import junit as junit_xml
     from lladav_eval.reports.load import load_run

@@ -38,7 +38,7 @@ def report(
     data: Annotated[Path | None, typer.Option(help="Local data sets instead of the hub.")] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
 ) -> None:
-    """Write a report to look at: scores, every sample with its picture, two runs side by side."""
+    """Write a page to look at every sample. Scores, pictures, filters, two runs side by side."""
     from rich.console import Console
 
     from lladav_eval.cli.quiet import quiet_libraries

@@ -23,11 +23,15 @@ lladav-eval run --task pocket --model pocket --workers 2
 
 lladav-eval run --task mmmu --model GSAI-ML/LLaDA-V --engine ray --ray-address head:6379
 
-lladav-eval run --task pocket --model pocket --gen 'stop=["\\n"]' --out results/runs/mine
+lladav-eval run --task pocket --model pocket --gen 'stop=["\\n"]' --gen threshold=0.9 --out results/runs/mine
 
 lladav-eval run --task mmmu --model openai:MODEL@https://host/v1 --time-limit 120   # and later: --retry-failed
 
-A repeated command goes on where the last one stopped. Exit code 1: some samples failed; 130: interrupted."""
+Keys of --gen: gen_length, block_length, steps, temperature, cfg_scale, remasking, stop, suffix, seed, think_mode,
+num_frames and, approximate, cache, threshold, early_commit. README.md says what they mean.
+
+A repeated command goes on where the last one stopped. Exit code 1: some samples failed; 2: wrong usage or input; 3: the
+machine lacks something; 130: interrupted."""
 
 
 class Cache(str, Enum):
@@ -69,7 +73,7 @@ class Acceleration(str, Enum):
 
 
 # Options that other commands have in the same words.
-Task = Annotated[str, typer.Option("--task", "-t", help="Tasks or groups, separated by commas.")]
+Task = Annotated[str, typer.Option("--task", "-t", help="Tasks or groups, with commas: see `lladav-eval tasks`.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="First rows of every task only.")]
 BatchSize = Annotated[str, typer.Option(help="Samples at once: auto or a number.")]
 ProtocolName = Annotated[Protocol, typer.Option(help="Prompts and answer rules.")]
@@ -107,7 +111,7 @@ def register(app: typer.Typer) -> None:
 
 def run(
     task: Task,
-    model: Annotated[str, typer.Option("--model", "-m", help="pocket, pocket-ar, a local directory or a hub name.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="pocket, DIR, hf:NAME ...: see `lladav-eval models`.")],
     limit: Limit = None,
     out: Annotated[Path | None, typer.Option(help="Run directory; default results/runs/<name of the run>.")] = None,
     batch_size: BatchSize = "auto",
@@ -134,7 +138,7 @@ def run(
     ] = None,
     time_limit: TimeLimit = None,
 ) -> None:
-    """Evaluate a model on tasks; print the table, leave a run directory."""
+    """Evaluate a model on tasks; leave a run directory."""
     from lladav_eval.cli.preflight import check
     from lladav_eval.cli.quiet import quiet_libraries
 

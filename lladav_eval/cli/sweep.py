@@ -75,7 +75,7 @@ def sweep(
     time_limit: options.TimeLimit = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line, no table.")] = False,
 ) -> None:
-    """Run a model over steps x block length x cache; quality against cost, with Pareto fronts."""
+    """Run a model over steps x block length x cache. Quality against cost, with Pareto fronts."""
     from lladav_eval.cli.preflight import check
     from lladav_eval.cli.quiet import quiet_libraries
     from lladav_eval.runs.grid import plan_grid, read_axis, read_caches

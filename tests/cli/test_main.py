@@ -253,6 +253,26 @@ def test_the_options_are_those_of_the_design() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("group", [[], ["data"]])
+def test_what_a_command_does_is_not_cut_off(group: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = call(capsys, *group, "--help")
+    commands = out.partition("Commands:")[2].partition("\n\n")[0]
+    assert commands.strip()
+    assert "..." not in commands
+
+
+def test_every_generation_setting_is_told() -> None:
+    from lladav_eval.cli.run import EXAMPLES
+    from lladav_eval.settings import TABLE
+
+    names = {"think_mode" if setting == "mode" else setting for setting, _ in TABLE.values()}
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+    for name in names:
+        assert name in EXAMPLES
+        assert f"| `{name}`" in readme or f", `{name}`" in readme
+    assert "cfg_scale" in names
+
+
 def test_no_command_shows_the_help_as_it_is_written(capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke([]) == 2
     shown = capsys.readouterr().err
