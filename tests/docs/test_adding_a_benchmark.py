@@ -61,7 +61,7 @@ def commands() -> list[str]:
 def followed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """The checkout after the page was followed, and what each command printed."""
     checkout = tmp_path_factory.mktemp("checkout")
-    for name in ("lladav_eval", "tasks"):
+    for name in ("lladav_eval", "tasks", "results/reference"):
         shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
     for block in blocks("python", "yaml"):
         path = checkout / block.file
@@ -91,7 +91,7 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]
 
 
 def test_every_command_of_the_page_was_run(followed: tuple[Path, list[str]]) -> None:
-    assert len(commands()) == 6
+    assert len(commands()) == 8
     assert len(followed[1]) == 6
 
 
@@ -128,6 +128,14 @@ def test_videos_are_asked_like_pictures(followed: tuple[Path, list[str]]) -> Non
     settings = json.loads((checkout / "runs/flashes/manifest.json").read_text())["tasks"]["lladav_flashes"]["settings"]
     assert (settings["num_frames"], settings["mode"]) == (4, "no_think")
     assert "flashes" in printed[5]
+
+
+def test_two_files_are_enough_for_a_task(followed: tuple[Path, list[str]]) -> None:
+    *_, figures, leaderboard = followed[1]
+    assert "'accuracy': {'value': " in figures
+    assert "own\\_colours" in leaderboard
+    samples = (followed[0] / "runs/own/samples.jsonl").read_text().splitlines()
+    assert [json.loads(line)["target"] for line in samples] == ["red", "green", "blue", "red"]
 
 
 def test_its_code_is_as_clean_as_ours(followed: tuple[Path, list[str]]) -> None:
