@@ -19,8 +19,8 @@ lladav-eval regress --baseline A --candidate B --tolerance 1 --junit regress.xml
 
 lladav-eval regress --baseline A --candidate B --github        (in a GitHub workflow)
 
-Exit code 0: not worse; 1: worse (or can't tell, with --fail-on-unclear); 2: not comparable (other data, protocol or
-samples), or bad input."""
+Exit code 0: not worse; 1: worse (or can't tell, with --fail-on-unclear); 2: not comparable (no baseline, other data,
+protocol or samples, a run that didn't finish), or bad input. What pipelines do with them: docs/ci/README.md."""
 
 
 class TestName(str, Enum):
