@@ -41,7 +41,10 @@ class Job:
 
 @dataclass
 class Cost:
-    """What a sample has cost so far; seconds are its shares of what was done for several at a time."""
+    """What a sample's answer has cost so far, without what broke off for lack of memory and was done again.
+
+    Seconds are its shares of what was done for several at a time.
+    """
 
     began: float
     """When it joined, by ``time.perf_counter``."""
@@ -154,7 +157,7 @@ class Batch:
         active = self._sampler.active
         if not active:
             return []
-        started = time.perf_counter()
+        started, spent = time.perf_counter(), list(self._bound.flops)
         try:
             finished = self._sampler.step()
         except (MemoryError, RuntimeError) as error:
@@ -165,6 +168,7 @@ class Batch:
             for number in active:
                 self._running[number][1].step_seconds.append(share)
             return [self._leave(number, sampled) for number, sampled in finished.items()]
+        self._bound.flops[:] = spent  # costs are those of the answer: what broke off is done again and counts once
         return self._shrink(active)
 
     def _shrink(self, active: tuple[int, ...]) -> list[Done]:

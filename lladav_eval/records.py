@@ -238,7 +238,11 @@ class TraceStep:
 
 @dataclass(frozen=True)
 class Generation:
-    """The answer to one request."""
+    """The answer to one request, and what it cost.
+
+    Passes, seconds and operations are those that made this answer: what ran out of memory and was done again isn't in
+    them, so passes and operations are the same whatever the batch.
+    """
 
     text: str
     """Decoded answer: special tokens skipped, one trailing period removed, white space trimmed."""

@@ -124,6 +124,30 @@ def test_out_of_memory_after_noise_was_drawn(model: LladaV, monkeypatch: pytest.
     assert ids(model.generate(requests(4), params, batch_size=4)) == alone
 
 
+@pytest.mark.parametrize("place", ["LladavModel.logits", "choose_tokens"])
+@pytest.mark.parametrize("params", [*MODES.values(), SamplingParams(8, 4, 4, cfg_scale=0.5)])
+def test_a_step_that_broke_off_costs_nothing(
+    model: LladaV, monkeypatch: pytest.MonkeyPatch, params: SamplingParams, place: str
+) -> None:
+    """Passes and operations are those of the answer, as they would be without it."""
+
+    def cost(answers: Sequence[Generation]) -> list[tuple[int, float | None]]:
+        return [(answer.forward_passes, answer.flops) for answer in answers]
+
+    usual = cost(model.generate(requests(4), params, batch_size=4))
+    name = f"lladav_eval.model.lladav.{place}" if "." in place else f"lladav_eval.sampling.loop.{place}"
+    real, calls = LladavModel.logits if "." in place else choose_tokens, count()
+
+    def limited(*arguments: Any, **named: Any) -> Any:
+        found = real(*arguments, **named)
+        if next(calls) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return found
+
+    monkeypatch.setattr(name, limited)
+    assert cost(model.generate(requests(4), params, batch_size=4)) == usual
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_out_of_memory_while_encoding(
     model: LladaV, monkeypatch: pytest.MonkeyPatch, sizes: list[int], mode: str

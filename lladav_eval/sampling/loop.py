@@ -52,7 +52,7 @@ class Sampled:
     """The answer up to the stop position, then the suffix. Positions that were never filled hold the mask id."""
     stop_reason: StopReason
     forward_passes: int
-    """Sequences the model was asked about; guidance counts two a step."""
+    """Sequences the model answered about; guidance counts two a step."""
     trace: tuple[TraceStep, ...] | None = None
     error: str | None = None
 
@@ -243,12 +243,10 @@ class _Walk:
         return self.start + (self._step.block + 1) * self.params.block_length
 
     def query(self) -> Query:
-        self.forward_passes += 1
         return Query(self.index, self.ids.clone(), self.positions, self._reuse())
 
     def query_without_prompt(self) -> Query:
         """The unconditional query of guidance: mask ids instead of the whole prompt, visuals included."""
-        self.forward_passes += 1
         ids = self.ids.clone()
         ids[: self.start] = self.tokens.mask_id
         reuse = self._reuse()
@@ -266,6 +264,7 @@ class _Walk:
     def fill(self, choice: Choice) -> None:
         """Keep the step's most confident tokens, then look for a stop string."""
         self._waiting = False
+        self.forward_passes += 2 if self.params.cfg_scale > 0 else 1  # here: a step that broke off is repeated
         if not choice.finite:
             self.error = f"the model gave logits that are not finite at step {self._step.index}; try dtype float32"
             return
