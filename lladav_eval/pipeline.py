@@ -25,7 +25,7 @@ from lladav_eval.model.bound import BoundPrompts
 from lladav_eval.model.checkpoint import checkpoint_hash
 from lladav_eval.model.config import ModelConfig
 from lladav_eval.model.lladav import LladavModel
-from lladav_eval.model.memory import USABLE, PromptSize, batch_bytes, free_bytes
+from lladav_eval.model.memory import USABLE, PromptSize, at_once, batch_bytes, free_bytes
 from lladav_eval.preparing import Prepared, Preparer
 from lladav_eval.processing.chat import ChatTokenizer
 from lladav_eval.processing.prompt import prepare
@@ -43,8 +43,6 @@ from lladav_eval.sampling.autoregressive import decode_greedy
 from lladav_eval.sampling.likelihood import LogLikelihood, masked_log_likelihood
 from lladav_eval.sampling.loop import Sampled
 
-MOST_AT_ONCE = 128
-"""Samples a batch is filled with at most, however much memory there is."""
 PREPARING_THREADS = 4
 """Threads that prepare media for a GPU, each with a process for videos; the CPU spares one."""
 
@@ -120,10 +118,12 @@ class LladaV:
             ahead = self.preparer.ahead(asked, pool, 2 * (batch_size or DEFAULT_BATCH_SIZE))
             for params, group in groupby(ahead, key=lambda item: item[1].params):
                 self._check(params)
+                width = batch_size or at_once(self.config, self.model.device.type)
                 if self.config.causal:
-                    yield from self._decode(group, params, batch_size or DEFAULT_BATCH_SIZE)
+                    yield from self._decode(group, params, width)
                 else:
-                    yield from self._denoise(group, params, batch_size, trace, time_limit)
+                    holds = None if batch_size else self._holds(params)
+                    yield from self._denoise(group, params, width, holds, trace, time_limit)
 
     def log_likelihood(
         self, requests: Sequence[Request], answers: Sequence[str], *, draws: int = 128, seed: int = 0
@@ -162,7 +162,8 @@ class LladaV:
         self,
         items: Iterator[tuple[int, Prepared]],
         params: SamplingParams,
-        batch_size: int | None,
+        width: int,
+        holds: Holds | None,
         trace: bool,
         time_limit: float | None,
     ) -> Iterator[list[tuple[int, Generation]]]:
@@ -182,8 +183,6 @@ class LladaV:
         ready = jobs()
         first = next(ready, None)
         if first is not None:
-            holds = None if batch_size else self._holds(params)
-            width = batch_size or (DEFAULT_BATCH_SIZE if holds is None else MOST_AT_ONCE)
             batch = Batch(self.model, params, width, holds, trace=trace, time_limit=time_limit)
             for left in batch.run(chain([first], ready)):
                 answers = [(done.index, self._generation(done, params, media_seconds.pop(done.index))) for done in left]

@@ -25,6 +25,8 @@ StopReason = Literal["length", "stop", "failed"]
 
 DEFAULT_BATCH_SIZE = 32
 """Samples answered together where nothing says how many fit."""
+MOST_AT_ONCE = 128
+"""Samples a batch is filled with at most by itself, however much memory there is."""
 
 IMAGE_PLACEHOLDER_ID = -200
 """Token id standing for an image before and after expansion (llava/constants.py of the authors)."""

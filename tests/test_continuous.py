@@ -20,8 +20,8 @@ from lladav_eval.continuous import Batch, Done, Job
 from lladav_eval.errors import past_time
 from lladav_eval.model.bound import BoundPrompts
 from lladav_eval.model.lladav import LladavModel
-from lladav_eval.model.memory import USABLE, PromptSize, batch_bytes
-from lladav_eval.records import DEFAULT_BATCH_SIZE, Prompt, Query
+from lladav_eval.model.memory import USABLE, PromptSize, at_once, batch_bytes
+from lladav_eval.records import Prompt, Query
 from lladav_eval.sampling.confidence import choose_tokens
 
 PARAMS = SamplingParams(8, 4, 4)
@@ -239,8 +239,9 @@ def test_memory_is_asked_about_whole_sequences_but_the_answer(model: LladaV, mon
 def test_without_a_batch_size_memory_or_a_number_bounds_the_batch(
     model: LladaV, monkeypatch: pytest.MonkeyPatch, sizes: list[int]
 ) -> None:
-    asked = [Request("List each digit")] * (DEFAULT_BATCH_SIZE + 2)
-    for most, holds in ((DEFAULT_BATCH_SIZE, None), (DEFAULT_BATCH_SIZE + 2, lambda sizes: True)):
+    asked = [Request("List each digit")] * 34
+    for most, device, holds in ((32, "cpu", None), (34, "cuda", lambda sizes: True)):
+        monkeypatch.setattr("lladav_eval.pipeline.at_once", lambda config, _, device=device: at_once(config, device))
         monkeypatch.setattr(LladaV, "_holds", lambda self, params, holds=holds: holds)
         sizes.clear()
         model.generate(asked, SamplingParams(2, 2, 1), batch_size=None)

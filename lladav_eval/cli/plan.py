@@ -47,7 +47,7 @@ def plan(
     bandwidth: Annotated[float | None, typer.Option(min=1e-6, help="Own memory bandwidth, GB a second.")] = None,
     memory: Annotated[float | None, typer.Option(min=1e-6, help="Own memory, GiB.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="First rows of every task only.")] = None,
-    batch_size: Annotated[str, typer.Option(help="Samples at once: auto for the best, or a number.")] = "auto",
+    batch_size: Annotated[str, typer.Option(help="Samples at once: auto is as a run does, or a number.")] = "auto",
     gen: Annotated[list[str] | None, typer.Option(help="KEY=VALUE over the task's setting; repeatable.")] = None,
     cache: Annotated[Cache | None, typer.Option(help="Approximate key-value cache, as in run.")] = None,
     data: Annotated[Path | None, typer.Option(help="Local data sets whose rows are read.")] = None,
@@ -56,7 +56,7 @@ def plan(
     offline: Annotated[bool, typer.Option("--offline", help="Don't ask the hub for config.json.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")] = False,
 ) -> None:
-    """Estimate what a run would take. Tokens, operations, memory, time and the best batch, without running it."""
+    """Estimate what a run would take. Tokens, operations, memory, time and batch, without running it."""
     from lladav_eval.cli.quiet import quiet_libraries
     from lladav_eval.cli.run import _batch_size, _use_data
     from lladav_eval.planning.estimate import estimate
@@ -91,7 +91,7 @@ def plan(
         )
         for name in spec.tasks
     ]
-    notes = _notes(estimates, hardware, precision, sizes.source, tokenizer=sizes.tokenizer is not None)
+    notes = _notes(estimates, hardware, precision, sizes.source, size, tokenizer=sizes.tokenizer is not None)
     if as_json:
         typer.echo(json.dumps(_document(model, hardware, str(precision), estimates, notes), indent=2))
     else:
@@ -110,14 +110,20 @@ def _hardware(
         precision = choose_dtype(dtype, device)
         return with_own(measure(device, precision), tflops, bandwidth, memory), precision
     hardware = choose(gpu, tflops, bandwidth, memory)
-    default = "float32" if hardware.name.startswith("cpu") else "bfloat16"
+    default = "float32" if hardware.device == "cpu" else "bfloat16"
     return hardware, choose_dtype(dtype or default, choose_device("cpu"))
 
 
 def _notes(
-    estimates: list[Estimate], hardware: Hardware, dtype: torch.dtype, source: str, tokenizer: bool
+    estimates: list[Estimate],
+    hardware: Hardware,
+    dtype: torch.dtype,
+    source: str,
+    batch_size: int | None,
+    tokenizer: bool,
 ) -> list[str]:
     from lladav_eval.planning.assumptions import CHARACTERS_PER_TOKEN
+    from lladav_eval.records import DEFAULT_BATCH_SIZE
 
     notes = [
         f"assumed: {hardware.utilisation:.0%} of {hardware.peak(dtype) / 1e12:.3g} TFLOP/s, {hardware.bandwidth:,.0f} "
@@ -138,6 +144,11 @@ def _notes(
             notes.append(
                 f"{one.task.removeprefix('lladav_')}: does not fit; one sample needs {needed:.1f} GiB and a tenth to "
                 f"spare, {hardware.name} has {hardware.memory:.1f}"
+            )
+        elif hardware.device == "cpu" and one.batch_size < min(batch_size or DEFAULT_BATCH_SIZE, one.rows):
+            notes.append(
+                f"{one.task.removeprefix('lladav_')}: no more than {one.batch_size} at once fit, which a run on a CPU "
+                f"doesn't know: give it --batch-size {one.batch_size}"
             )
     return notes
 
@@ -170,7 +181,7 @@ def _show(estimates: list[Estimate], hardware: Hardware, dtype: str, notes: list
     table = Table(
         title=f"{hardware.name}, {dtype.removeprefix('torch.')}", title_justify="left", box=SIMPLE, pad_edge=False
     )
-    for name in ("task", "rows", "tokens", "passes", "TFLOP", "batch", "GiB", "time"):
+    for name in ("task", "rows", "tokens", "passes", "TFLOP", "batch", "best", "GiB", "time"):
         table.add_column(name, justify="left" if name == "task" else "right", no_wrap=True)
     for one in estimates:
         table.add_row(
@@ -180,6 +191,7 @@ def _show(estimates: list[Estimate], hardware: Hardware, dtype: str, notes: list
             f"{one.forward_passes:,.0f}",
             _teraflop(one.flops_per_sample),
             str(one.batch_size or "-"),
+            str(one.best_batch_size or "-"),
             f"{one.memory_bytes / (1 << 30):.1f}",
             "does not fit" if one.seconds is None else _duration(one.seconds),
         )
@@ -189,7 +201,9 @@ def _show(estimates: list[Estimate], hardware: Hardware, dtype: str, notes: list
     if len(estimates) > 1 and len(known) == len(estimates):
         console.print(f"in all: {_duration(sum(known))}", highlight=False)
     console.print(
-        "note: tokens (of the prompt), passes and TFLOP are means of a sample; GiB: weights and peak of the batch"
+        "note: tokens (of the prompt), passes and TFLOP are means of a sample; batch: samples that a run has at once; "
+        "best: the smallest --batch-size that is about as fast as any; GiB: weights and peak of the batch",
+        soft_wrap=True,
     )
     for note in notes:
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)

@@ -22,7 +22,7 @@ from lladav_eval.model.counts import padded_image, tiled_image, video
 from lladav_eval.model.kernels import LONG
 from lladav_eval.model.language import PORTION_BYTES
 from lladav_eval.model.lladav import tiles_at_once
-from lladav_eval.records import Prompt, SamplingParams
+from lladav_eval.records import DEFAULT_BATCH_SIZE, MOST_AT_ONCE, Prompt, SamplingParams
 
 USABLE = 0.92
 """Share of free device memory to fill: the rest is for the allocator's gaps and the libraries' own buffers."""
@@ -108,6 +108,14 @@ def batch_that_fits(
         middle = (low + high + 1) // 2
         low, high = (middle, high) if fits(middle) else (low, middle - 1)
     return low
+
+
+def at_once(config: ModelConfig, device: str) -> int:
+    """Most samples that a run answers together on a ``device`` of that type where nobody says how many.
+
+    A diffusion model on CUDA fills the memory (``free_bytes``).
+    """
+    return MOST_AT_ONCE if device == "cuda" and not config.causal else DEFAULT_BATCH_SIZE
 
 
 def free_bytes(device: torch.device) -> int | None:

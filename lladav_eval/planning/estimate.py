@@ -19,10 +19,11 @@ import torch
 
 from lladav_eval.model.config import ModelConfig
 from lladav_eval.model.flops import tile_flops
-from lladav_eval.model.memory import batch_bytes, batch_that_fits, weight_bytes
+from lladav_eval.model.memory import at_once, batch_bytes, batch_that_fits, weight_bytes
 from lladav_eval.planning.hardware import GIB, Hardware
 from lladav_eval.planning.passes import Pass, passes
 from lladav_eval.planning.workload import Workload
+from lladav_eval.records import MOST_AT_ONCE
 
 OPERATIONS_PER_LAYER = 40
 """Kernels that one layer starts."""
@@ -30,8 +31,6 @@ SAMPLER_SECONDS = 2e-4
 """Python and small kernels for one sample at one step; about what the pocket suite takes on a CPU."""
 GOOD_ENOUGH = 1.02
 """A smaller batch is preferred to one that is faster by less than this."""
-MOST = 512
-"""Samples in a batch."""
 
 Bound = Literal["compute", "bandwidth", "overhead"]
 
@@ -61,9 +60,11 @@ class Estimate:
     flops_per_sample: float
     flops: float
     batch_size: int
-    """The best one; 0 if not even one sample fits."""
+    """Samples that a run has at once; 0 if not even one fits."""
+    best_batch_size: int
+    """The smallest within ``GOOD_ENOUGH`` of the fastest one that fits; 0 if none does."""
     batch_limit: int
-    """The largest that fits, up to ``MOST`` and the number of rows."""
+    """The largest that fits, up to ``records.MOST_AT_ONCE``, or what was asked for, and the number of rows."""
     weights_bytes: int
     memory_bytes: int
     """Weights and the peak of a batch of the longest samples."""
@@ -81,7 +82,7 @@ def estimate(
     dtype: torch.dtype,
     batch_size: int | None = None,
 ) -> Estimate:
-    """Everything about one task; ``batch_size`` takes the place of the best one."""
+    """Everything about one task; ``batch_size`` is what a run is told, by itself it takes ``model.memory.at_once``."""
     keeps = hardware.keeps_first_layer and dtype == torch.float32
     samples = [passes(config, vocabulary, prompt.positions, work.params, keeps) for prompt in work.prompts]
     count = len(work.prompts)
@@ -90,9 +91,11 @@ def estimate(
     longest = max(work.prompts, key=lambda prompt: (prompt.positions, prompt.tiles))
     weights = weight_bytes(config, vocabulary, dtype)
     free = int(hardware.memory * GIB) - weights
-    limit = batch_that_fits(config, vocabulary, longest, work.params, dtype, max(0, free), min(MOST, work.rows))
+    most = min(max(MOST_AT_ONCE, batch_size or 0), work.rows)
+    limit = batch_that_fits(config, vocabulary, longest, work.params, dtype, max(0, free), most, device=hardware.device)
     timer = _Timer(config, vocabulary, hardware, dtype, _mean_passes(samples), tower)
-    chosen = min(batch_size, limit) if batch_size else _best(timer, limit, work.rows)
+    chosen = min(batch_size or at_once(config, hardware.device), limit)
+    batch = [longest] * max(1, chosen)
     sequences = 2 if work.params.cfg_scale > 0 else 1
     return Estimate(
         task=work.task,
@@ -111,9 +114,10 @@ def estimate(
         flops_per_sample=flops,
         flops=flops * work.rows,
         batch_size=chosen,
+        best_batch_size=_best(timer, limit, work.rows),
         batch_limit=limit,
         weights_bytes=weights,
-        memory_bytes=weights + batch_bytes(config, vocabulary, [longest] * max(1, chosen), work.params, dtype),
+        memory_bytes=weights + batch_bytes(config, vocabulary, batch, work.params, dtype, hardware.device),
         seconds=timer.seconds(work.rows, chosen) if chosen else None,
         bound=timer.bound(chosen) if chosen else None,
     )

@@ -32,6 +32,8 @@ class Hardware:
     """Share of the peak that whole models reach. An assumption: 0.4 to 0.6 is usual on GPUs at these sizes."""
     dispatch: float = 5e-6
     """Seconds to start one operation, which small models spend most of their time on."""
+    device: str = "cuda"
+    """Its type, as torch calls it: how many samples a run takes at once and what memory they need depends on it."""
     keeps_first_layer: bool = False
     """A CPU with AVX-512, on which float32 runs keep states of long prompts (model/first_layer.py)."""
 
@@ -56,7 +58,7 @@ TABLE = {
         Hardware("rtx3090", 71, 35.6, 936, 24.0),
         # A server of 16 cores: 2 fused operations on 8 floats per core and cycle at 3 GHz, four channels of DDR4-3200.
         # Most CPUs compute 16-bit types by way of float32 and are no faster in them.
-        Hardware("cpu", 1.5, 1.5, 102, 64.0, utilisation=0.7),
+        Hardware("cpu", 1.5, 1.5, 102, 64.0, utilisation=0.7, device="cpu"),
     )
 }
 
@@ -104,7 +106,7 @@ def measure(device: torch.device, dtype: torch.dtype) -> Hardware:
     memory, utilisation = _memory(device), 0.5 if device.type == "cuda" else 0.7
     with torch.no_grad():
         keeps = uses_fast_kernels(torch.zeros(1, device=device))
-    return Hardware("this machine", tflops, tflops, bandwidth, memory, utilisation, dispatch, keeps)
+    return Hardware("this machine", tflops, tflops, bandwidth, memory, utilisation, dispatch, device.type, keeps)
 
 
 def _memory(device: torch.device) -> float:

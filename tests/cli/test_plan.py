@@ -74,6 +74,21 @@ def test_settings_and_batch_are_those_of_run(capsys: pytest.CaptureFixture[str])
     assert document["dtype"] == "float32"
 
 
+def test_a_cpu_too_small_for_a_runs_batch_is_told_which_one_fits(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ("--task", "pocket_counts", "--model", "pocket", "--gpu", "cpu")
+    code, out, _ = call(capsys, *asked, "--memory", "0.01", "--json")
+    assert code == 0
+    document = json.loads(out)
+    fits = document["tasks"][0]["batch_size"]
+    assert 0 < fits < 32
+    note = f"pocket_counts: no more than {fits} at once fit, which a run on a CPU doesn't know: give it "
+    assert note + f"--batch-size {fits}" in document["notes"]
+    for enough in (("--batch-size", str(fits)), ("--limit", str(fits))):
+        code, out, _ = call(capsys, *asked, "--memory", "0.01", *enough)
+        assert code == 0
+        assert "no more than" not in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -29,7 +29,7 @@ from lladav_eval.planning.estimate import (
 from lladav_eval.planning.hardware import GIB, TABLE, Hardware
 from lladav_eval.planning.passes import passes
 from lladav_eval.planning.workload import Workload, prompt_size, workload
-from lladav_eval.records import Request, RunSpec, SamplingParams
+from lladav_eval.records import DEFAULT_BATCH_SIZE, MOST_AT_ONCE, Request, RunSpec, SamplingParams
 from lladav_eval.runs import questions
 from lladav_eval.runs.questions import Plan
 from lladav_eval.runs.tasks import list_tasks, read_task
@@ -89,25 +89,55 @@ def test_rows_that_are_assumed_have_not_been_read() -> None:
 
 
 def test_memory_is_filled_and_not_exceeded() -> None:
-    found = planned(work=replace(WORK, rows=1000))
+    device = replace(TABLE["a100"], memory=24)
+    found = planned(device, replace(WORK, rows=1000))
     weights = weight_bytes(CONFIG, OFFICIAL_VOCABULARY, torch.bfloat16)
     assert found.weights_bytes == weights
-    free = TABLE["a100"].memory * GIB - weights
+    free = device.memory * GIB - weights
 
     def needs(batch: int) -> int:
         longest = [WORK.prompts[0]] * batch
         return batch_bytes(CONFIG, OFFICIAL_VOCABULARY, longest, WORK.params, torch.bfloat16)
 
     assert needs(found.batch_limit) <= USABLE * free < needs(found.batch_limit + 1)
-    assert planned(work=replace(WORK, rows=1000), batch_size=1000).batch_size == found.batch_limit
+    assert planned(device, replace(WORK, rows=1000), batch_size=1000).batch_size == found.batch_limit
     assert found.memory_bytes == weights + needs(found.batch_size)
+
+
+def test_without_a_number_the_batch_is_the_one_that_a_run_takes() -> None:
+    """A diffusion model on CUDA fills the memory up to a limit; else it is a fixed number (``LladaV.stream``)."""
+    small = replace(WORK, prompts=(PromptSize(40),), rows=1000)
+    cpu = TABLE["cpu"]
+    assert planned(work=small).batch_size == MOST_AT_ONCE
+    assert planned(work=replace(small, rows=100)).batch_size == 100
+    assert planned(replace(TABLE["a100"], memory=24), replace(WORK, rows=1000)).batch_size < MOST_AT_ONCE
+    assert planned(cpu, small).batch_size == DEFAULT_BATCH_SIZE
+    twin = replace(CONFIG, causal=True)
+    asked = (OFFICIAL_VOCABULARY, TABLE["a100"], torch.bfloat16)
+    assert estimate(small, twin, *asked).batch_size == DEFAULT_BATCH_SIZE
+    for device in (cpu, TABLE["a100"]):
+        assert planned(device, small, batch_size=300).batch_size == 300
+        assert planned(device, small, batch_size=1).batch_size == 1
+
+
+def test_memory_is_that_of_the_device() -> None:
+    """The sampler widens fewer logits at a time on a CPU, and layers take smaller portions."""
+    work = replace(WORK, rows=8, params=SamplingParams(32, 32, 32))
+    for name, kind in (("cpu", "cpu"), ("a100", "cuda")):
+        found = planned(TABLE[name], work)
+        batch = [WORK.prompts[0]] * 8
+        needed = batch_bytes(CONFIG, OFFICIAL_VOCABULARY, batch, work.params, torch.bfloat16, kind)
+        assert found.memory_bytes == found.weights_bytes + needed
+    tight = replace(TABLE["cpu"], memory=(planned(TABLE["cpu"], work).weights_bytes + needed) / GIB)
+    assert planned(tight, work, batch_size=8).batch_limit > planned(replace(tight, device="cuda"), work).batch_limit
 
 
 def test_the_best_batch_is_the_smallest_of_the_fastest() -> None:
     work = replace(WORK, prompts=(PromptSize(40),), params=SamplingParams(32, 32, 32), rows=256)
-    best = planned(work=work)
+    chosen = planned(work=work).best_batch_size
+    best = planned(work=work, batch_size=chosen)
     assert best.seconds is not None
-    others = [planned(work=work, batch_size=size) for size in (1, 2, 4, 8, 16, 32, 64, 128, 256)]
+    others = [planned(work=work, batch_size=size) for size in (1, 2, 4, 8, 16, 32, 64, 128)]
     fastest = min(other.seconds for other in others if other.seconds is not None)
     assert best.seconds <= GOOD_ENOUGH * fastest
     smaller = [other for other in others if other.batch_size < best.batch_size]
@@ -117,14 +147,15 @@ def test_the_best_batch_is_the_smallest_of_the_fastest() -> None:
 
 def test_all_rows_at_once_are_fastest_where_a_pass_takes_the_same_time_for_any_number() -> None:
     device = replace(TABLE["a100"], tflops=1e6, bandwidth=1e3, memory=200.0)
-    assert planned(device, replace(WORK, prompts=(PromptSize(40),), rows=100)).batch_size == 100
+    assert planned(device, replace(WORK, prompts=(PromptSize(40),), rows=100)).best_batch_size == 100
 
 
 def test_what_does_not_fit_is_said() -> None:
     found = planned(TABLE["rtx3090"])
     assert found.batch_size > 0
     wide = estimate(WORK, CONFIG, OFFICIAL_VOCABULARY, TABLE["rtx3090"], torch.float32)
-    assert (wide.batch_size, wide.batch_limit, wide.seconds, wide.bound) == (0, 0, None, None)
+    assert (wide.batch_size, wide.best_batch_size, wide.batch_limit) == (0, 0, 0)
+    assert (wide.seconds, wide.bound) == (None, None)
     one = batch_bytes(CONFIG, OFFICIAL_VOCABULARY, WORK.prompts[:1], WORK.params, torch.float32)
     assert wide.memory_bytes == wide.weights_bytes + one > TABLE["rtx3090"].memory * GIB
 
@@ -180,6 +211,7 @@ def test_hardware_by_name_or_by_numbers() -> None:
 
 def test_this_machine_is_measured() -> None:
     found = hardware.measure(torch.device("cpu"), torch.float32)
+    assert found.device == "cpu"
     assert 0.001 < found.peak(torch.float32) / 1e12 < 100
     assert 0.1 < found.bandwidth < 10_000
     assert 0 < found.dispatch < 2e-4
