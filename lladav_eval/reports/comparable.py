@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lladav_eval.errors import UsageError
-from lladav_eval.reports.run_data import RunData
+from lladav_eval.reports.run_data import RunData, Task
 
 _NAMED = 5
 """Samples named in a reason; the number of all is given too."""
@@ -43,7 +43,8 @@ def task_differences(name: str, baseline: RunData, candidate: RunData) -> list[s
     facts = (("version", "task version"), ("headline", "headline metric"), ("scale", "scale"), *_DATA_FACTS)
     for field_name, title in facts:
         before, after = getattr(ours, field_name), getattr(theirs, field_name)
-        if before != after:
+        # Where all figures are 0, a scale that the task doesn't state couldn't be told, and makes no difference.
+        if before != after and not (field_name == "scale" and any(_all_zero(task) for task in (ours, theirs))):
             reasons.append(f"{ours.short}: the {title} differs: baseline {before}, candidate {after}")
     revisions = ours.data_revision, theirs.data_revision
     if None not in revisions and revisions[0] != revisions[1]:
@@ -58,6 +59,10 @@ def task_differences(name: str, baseline: RunData, candidate: RunData) -> list[s
         if changed:
             reasons.append(f"{ours.short}: the {title} of {len(changed)} samples differs (doc_id {_some(changed)})")
     return reasons
+
+
+def _all_zero(task: Task) -> bool:
+    return not any(metric.value for metric in task.metrics.values())
 
 
 def _differing(title: str, name: str, doc_ids: Iterable[int], first: RunData, second: RunData) -> set[int]:

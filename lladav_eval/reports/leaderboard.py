@@ -197,9 +197,8 @@ def _run_cell(
     n = task.metrics[metric].n if metric in task.metrics else task.n
     failed = f"{task.failed} of {task.n} samples failed" if task.failed else ""
     mode = f"approximate decoding ({task.approximate})" if task.approximate else ""
-    own = ", ".join(f"{name} {task.settings.get(name)} instead of {before}" for name, before in task.changed.items())
     authors = "" if compared is None else f"to paper by {_BY_THE_AUTHORS[task.short]}, {compared:.1f}"
-    note = "; ".join(filter(None, (part, of_part(n, task.n), own, mode, failed, authors)))
+    note = "; ".join(filter(None, (part, of_part(n, task.n), task.changes(), mode, failed, authors)))
     changed = bool(task.changed)
     return Cell(value, f"{value:.1f}", metric, n, task.rows, *interval, note=note, changed=changed, compared=compared)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,14 @@ class Task:
     def short(self) -> str:
         """The name without our prefix."""
         return self.name.removeprefix(PREFIX)
+
+    def changes(self, shown: Sequence[str] = ()) -> str:
+        """The changed settings in words, but for those that are ``shown`` elsewhere."""
+        return ", ".join(
+            f"{name} {self.settings.get(name)} instead of {before}"
+            for name, before in self.changed.items()
+            if name not in shown
+        )
 
     @property
     def ours(self) -> bool:

@@ -85,7 +85,9 @@ def compare_pairs(
 ) -> Paired:
     """All of it at once; ``test`` None takes McNemar's where both sides are 0 or 1 and the bootstrap elsewhere.
 
-    ``alpha`` sets the interval's level, 1 - alpha. Samples of one cluster are one observation; None stands alone.
+    ``alpha`` sets the interval's level, 1 - alpha. Samples of one cluster are one observation; None stands alone. Where
+    nothing changed there is nothing to resample: then the interval is Tango's, as no values on 0..1 differ by more than
+    right and wrong.
 
     Raises ValueError for no pairs, unequal lengths, or McNemar's test on other observations than 0 and 1.
     """
@@ -98,7 +100,7 @@ def compare_pairs(
     differences = np.round(np.asarray(after) - np.asarray(before), 12)
     wins, losses = int((differences > 0).sum()), int((differences < 0).sum())
     chosen: Test = test or ("mcnemar" if binary else "bootstrap")
-    if chosen == "bootstrap":
+    if chosen == "bootstrap" and wins + losses:
         low, high, p = bootstrap(differences, alpha)
     else:
         p = mcnemar_exact(wins, losses)
@@ -160,8 +162,6 @@ def bootstrap(differences: Sequence[float] | np.ndarray, alpha: float = 0.05) ->
     values, counts = np.unique(np.asarray(differences, dtype=float), return_counts=True)
     n = int(counts.sum())
     changed = n - int(counts[values == 0].sum())
-    if changed == 0:
-        return 0.0, 0.0, 1.0
     if len(values) == 1:
         means = np.full(RESAMPLES, values[0])
     else:

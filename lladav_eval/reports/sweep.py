@@ -47,6 +47,8 @@ class Row:
     seconds: float | None
     times_are_shares: bool
     flops: float | None
+    changed: str
+    """Settings that differ from the task's own, in words, but for those that a sweep varies."""
     protocol: str
     commit: str
     date: str
@@ -182,6 +184,7 @@ def _row(run: RunData, task: Task, name: str, baseline: bool = False) -> Row:
         seconds=task.seconds_per_sample,
         times_are_shares=run.times_are_shares,
         flops=cost.summary().mean("flops"),
+        changed=task.changes(("steps", "block_length", "cache")),
         protocol=run.protocol,
         commit=run.version,
         date=run.date,

@@ -83,6 +83,8 @@ def facts_lines(sweep: Sweep) -> list[str]:
         line = f"{run['model']}, {run['kind']}, protocol {run['protocol']}, {commit}"
         found.setdefault((line, run["date"][:10]), []).append(run["run"])
     lines = [f"{line}, {day}: {len(runs)} run{'s' * (len(runs) > 1)}" for (line, day), runs in found.items()]
+    own = {f"{row.short}: {row.changed}": None for row in sweep.rows if row.changed}
+    lines += [*own, *(f"baseline {row.model}, {row.short}: {row.changed}" for row in sweep.baseline if row.changed)]
     others = {row.short: row.metric for row in sweep.rows if row.metric in OUR_PROTOCOLS and row.metric != row.protocol}
     return lines + [
         f"{task}: shown is {metric}, as not every run has another figure" for task, metric in others.items()
@@ -118,8 +120,8 @@ def _pipe_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[st
 CSV_COLUMNS = (
     "task", "model", "run", "baseline", "steps", "block_length", "modes", "metric", "n", "failed", "exact_score",
     "exact_low", "exact_high", "approximate_score", "approximate_low", "approximate_high", "forward_passes_per_sample",
-    "seconds_per_sample", "samples_per_second", "flops_per_sample", "front", "protocol", "commit", "date",
-    "not_run_because",
+    "seconds_per_sample", "samples_per_second", "flops_per_sample", "front", "settings_changed", "protocol",
+    "commit", "date", "not_run_because",
 )  # fmt: skip
 
 
@@ -136,7 +138,7 @@ def as_csv(sweep: Sweep) -> str:
             "failed": row.failed, f"{kind}_score": row.value, f"{kind}_low": row.low, f"{kind}_high": row.high,
             "forward_passes_per_sample": row.forward_passes, "seconds_per_sample": row.seconds,
             "samples_per_second": row.samples_per_second, "flops_per_sample": row.flops, "front": front(row),
-            "protocol": row.protocol, "commit": row.commit, "date": row.date,
+            "settings_changed": row.changed, "protocol": row.protocol, "commit": row.commit, "date": row.date,
         }  # fmt: skip
         writer.writerow(_safe(values))
     for left in sweep.skipped:

@@ -78,6 +78,18 @@ def test_runs_are_compared_on_the_part(tmp_path: Path) -> None:
     assert "chart: human is of 40 of the 100 samples, those that the task gives it to" in found.notes
 
 
+def test_costs_are_compared_on_the_part(tmp_path: Path) -> None:
+    """The other half is four times as dear in one run alone."""
+    first, second = run(tmp_path / "a", RIGHT), run(tmp_path / "b", RIGHT)
+    for doc_id in range(HUMAN, 100):
+        cost = second.samples["lladav_chart", doc_id].cost
+        cost.update({name: 4 * cost[name] for name in ("forward_passes", "seconds")})  # type: ignore[attr-defined]
+    (ratio,) = compare_runs([first, second], metric="human").ratios
+    assert (ratio.forward_passes, ratio.low, ratio.high, ratio.seconds) == (1, 1, 1, 1)
+    (whole,) = compare_runs([first, second]).ratios
+    assert (whole.forward_passes, whole.seconds) == (2.8, 2.8)
+
+
 def test_a_part_that_depends_on_the_answer_is_refused(tmp_path: Path) -> None:
     before, after = run(tmp_path / "a", RIGHT), run(tmp_path / "b", RIGHT)
     after.samples["lladav_chart", 5].metrics.pop("human")  # type: ignore[attr-defined]

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 from lxml import etree
 from reports.pairs import GOOD, SCHEMA, flipped, pair
-from reports.synthetic import Sheet
+from reports.synthetic import Sheet, write_run
 
 from lladav_eval.errors import UsageError
 from lladav_eval.reports.ci import annotation_lines, junit
-from lladav_eval.reports.regression import Settings
+from lladav_eval.reports.load import load_run
+from lladav_eval.reports.regression import Settings, regress
 from lladav_eval.reports.regression_text import markdown
+from lladav_eval.reports.run_data import RunData
 
 
 @pytest.mark.parametrize(
@@ -223,6 +225,23 @@ def test_what_is_not_comparable_is_never_passed(
     assert root.get("errors") == "1"
     assert [line.split("::")[1].split(" ")[0] for line in annotation_lines(result)] == ["error"] * len(result.reasons)
     assert "## Regression: not comparable" in markdown(result)
+
+
+@pytest.mark.parametrize("figure", [55.0, 2000.0])
+def test_a_run_whose_figures_are_all_0_has_no_scale_that_could_differ(tmp_path: Path, figure: float) -> None:
+    """Where a task states none, it shows by figures beyond 1."""
+
+    def sums(path: Path, value: float, scale: Any) -> RunData:
+        run = load_run(write_run(path, {"own:a": Sheet([value] * 30, scale=scale)}))
+        run.tasks["a"].metrics["accuracy"].__dict__.update(value=value, is_mean=False)
+        return run
+
+    zero, other = sums(tmp_path / "zero", 0.0, "fraction"), sums(tmp_path / "other", figure, "points")
+    for before, after, verdict in ((zero, other, "better"), (other, zero, "worse"), (zero, zero, "same")):
+        found = regress(before, after)
+        assert (found.verdict, found.reasons) == (verdict, ())
+    halves = sums(tmp_path / "half", 0.5, "fraction")
+    assert regress(halves, other).verdict == "not comparable"
 
 
 def test_other_settings_are_a_note(tmp_path: Path) -> None:

@@ -90,6 +90,26 @@ def test_every_number_has_its_facts_in_every_format(sweep: Sweep) -> None:
     assert re.search(r"\d{4}-\d\d-\d\d: 6 runs", text)
 
 
+def test_settings_that_differ_from_the_tasks_own_are_told_once(tmp_path: Path) -> None:
+    changed = {"temperature": 0.0, "steps": 8, "block_length": 16, "cache": "none"}
+    given = [replace(sheet(5, 0.1, steps), changed=changed) for steps in (1, 2)]
+    points = [
+        run(tmp_path / str(number), replace(one, settings={**one.settings, "temperature": 0.5}))
+        for number, one in enumerate(given)
+    ]
+    line = replace(sheet(5, 0.1, 9), changed={"gen_length": 8}, settings={"gen_length": 4})
+    found = build_sweep([TASK], points, [], run(tmp_path / "ar", line, model="ar"))
+    console = Console(record=True, width=200, file=io.StringIO())
+    print_sweep(found, console)
+    for text in (console.export_text(), markdown(found).replace("\\", "")):
+        assert text.count("a: temperature 0.5 instead of 0.0\n") == 1
+        assert text.count("baseline ar, a: gen_length 4 instead of 8\n") == 1
+    rows = list(csv.DictReader(io.StringIO(as_csv(found))))
+    assert [row["settings_changed"] for row in rows] == [
+        *["temperature 0.5 instead of 0.0"] * 2, "gen_length 4 instead of 8"
+    ]  # fmt: skip
+
+
 def test_exact_and_approximate_never_share_a_column(sweep: Sweep) -> None:
     rows = list(csv.DictReader(io.StringIO(as_csv(sweep))))[:7]
     for row in rows:
