@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from lladav_eval.errors import UsageError
+from lladav_eval.recorded import answer_of, doc_id_of, read_lines
 from lladav_eval.records import Generation, Question
 
 _PREFIX = "lladav_"
@@ -20,7 +21,7 @@ class ReplayAnswerer:
     """Answers read from a JSON-lines file, one ``{"doc_id": 0, "prediction": "B"}`` a line.
 
     A line may also carry "task" (short or full name); then all must. Other keys are left alone. Lines of a run's
-    samples.jsonl will do; a sample that failed there has no answer.
+    samples.jsonl (a sample that failed there has no answer) and of lmms-eval's samples will do.
 
     Raises:
         UsageError: the file can't be read, a line isn't such an object (the line is named; a cut off last line too), or
@@ -94,8 +95,8 @@ def _read(path: Path, content: bytes) -> dict[tuple[str | None, int], str]:
     """(short task name or None, doc_id) -> answer."""
     answers: dict[tuple[str | None, int], str] = {}
     doubled: list[str] = []
-    for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").splitlines(), start=1):
-        task, doc_id, text = _parse(line, f"{path}, line {number}")
+    for where, line in read_lines(BytesIO(content), path):
+        task, doc_id, text = _task(line, where), doc_id_of(line, where), answer_of(line, where)
         if text is None:
             continue
         if (task, doc_id) in answers:
@@ -113,21 +114,9 @@ def _read(path: Path, content: bytes) -> dict[tuple[str | None, int], str]:
     return answers
 
 
-def _parse(line: bytes, where: str) -> tuple[str | None, int, str | None]:
-    """(short task name, doc_id, answer) of a line; of a run's samples the answer is the text, None where it failed."""
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
-        raise UsageError(f"{where} is not JSON, or is cut off: one object a line is wanted") from None
-    if not isinstance(value, dict):
-        raise UsageError(f"{where} is not a JSON object but {type(value).__name__}")
-    of_run = "prediction" not in value and "status" in value
-    doc_id, text, task = value.get("doc_id"), value.get("text" if of_run else "prediction"), value.get("task")
-    if not isinstance(doc_id, int) or isinstance(doc_id, bool) or doc_id < 0:
-        raise UsageError(f"{where}: doc_id must be the row's position (0, 1, ...), not {doc_id!r:.40}")
-    if not isinstance(text, str):
-        raise UsageError(f"{where}: prediction must be text, not {text!r:.40}")
+def _task(line: Mapping[str, Any], where: str) -> str | None:
+    """The short name of the task that a line says it belongs to."""
+    task = line.get("task")
     if task is not None and not isinstance(task, str):
         raise UsageError(f"{where}: task must be a name, not {task!r:.40}")
-    failed = of_run and value["status"] == "failed"
-    return task.removeprefix(_PREFIX) if task is not None else None, doc_id, None if failed else text
+    return None if task is None else task.removeprefix(_PREFIX)

@@ -6,19 +6,18 @@ import csv
 import json
 import sys
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from lladav_eval.errors import UsageError, one_line
+from lladav_eval.recorded import Record, object_of, read_lines
 
-Record = Mapping[str, Any]
 TABLES = (".xlsx", ".tsv", ".csv")
 MOST_BYTES = 1 << 30
 """What a spreadsheet may unpack to; a small file can hold terabytes of the same cell."""
 KEY = "(key)"
 """Under which a record holds what named it in a JSON object of texts, such as MMMU's {"validation_Art_1": "B"}."""
-ADVICE = 'wanted is {"doc_id": row, "prediction": text} a line; docs/scores.md, "Files of answers", has more'
 
 
 def read_records(path: Path) -> Iterator[tuple[str, Record]]:
@@ -43,14 +42,7 @@ def cell(value: Any) -> str:
 
 def _lines(path: Path) -> Iterator[tuple[str, Record]]:
     with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            where = f"{path}, line {number}"
-            try:
-                content = json.loads(line.removeprefix(b"\xef\xbb\xbf"))
-            except (ValueError, RecursionError):  # UnicodeDecodeError is a ValueError
-                cut = "" if line.endswith(b"\n") else " (the file is cut off in the middle of it)"
-                raise UsageError(f"{where} is no JSON object{cut}; {ADVICE}") from None
-            yield where, _object(content, where)
+        yield from read_lines(file, path)
 
 
 def _json(path: Path) -> Iterator[tuple[str, Record]]:
@@ -71,16 +63,10 @@ def _json(path: Path) -> Iterator[tuple[str, Record]]:
             content = [content]
     for number, item in enumerate(content if isinstance(content, list) else [content], 1):
         where = f"{path}, answer {number}"
-        record = _object(item, where)
+        record = object_of(item, where)
         asked = record.get("questions")  # Video-MME: an object for each video
         for question in asked if isinstance(asked, list) else [record]:
-            yield where, _object(question, where)
-
-
-def _object(content: Any, where: str) -> Record:
-    if not isinstance(content, dict):
-        raise UsageError(f"{where} is no JSON object but {type(content).__name__}; {ADVICE}")
-    return content
+            yield where, object_of(question, where)
 
 
 def _separated(path: Path) -> Iterator[tuple[str, Record]]:

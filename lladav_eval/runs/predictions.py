@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from lladav_eval.errors import UsageError
-from lladav_eval.runs.answer_files import ADVICE, KEY, TABLES, Record, cell, read_records
+from lladav_eval.recorded import ADVICE, Record, answer_of, doc_id_of, is_sample, text_of
+from lladav_eval.runs.answer_files import KEY, TABLES, cell, read_records
 
 Columns = Mapping[str, Sequence[Any]]
 Placed = tuple[str, int, Record, str | None]
@@ -95,11 +96,6 @@ def read_predictions(
     return [found[row] for row in range(count)]
 
 
-def is_sample(line: Record) -> bool:
-    """Whether a line is one of a run's samples.jsonl."""
-    return "prediction" not in line and {"task", "key", "text", "status"} <= line.keys()
-
-
 def is_of_run(path: Path) -> bool:
     """Whether the file is a run's samples.jsonl, whose texts are what the model said, never what a judge extracted."""
     first = None if path.suffix.lower() in TABLES else next(read_records(path), None)
@@ -118,7 +114,7 @@ def read_replies(path: Path, count: int, task: str | None = None) -> dict[int, t
     """
     found: dict[int, tuple[str, ...]] = {}
     for where, line in read_records(path):
-        row = _doc_id(line, where)
+        row = doc_id_of(line, where)
         if is_sample(line) and line["task"] != task:
             continue
         name = "judge_replies" if is_sample(line) else "replies"
@@ -133,7 +129,7 @@ def read_replies(path: Path, count: int, task: str | None = None) -> dict[int, t
 def _check_row(row: int, found: Mapping[int, object], count: int, where: str) -> None:
     if row in found:
         raise UsageError(f"{where}: doc_id {row} is there twice")
-    if not 0 <= row < count:
+    if row >= count:
         raise UsageError(f"{where}: doc_id {row} is unknown, the split has rows 0 to {count - 1}")
 
 
@@ -155,35 +151,9 @@ def _check_golds(golds: Sequence[tuple[str, int, str]], known: Sequence[str]) ->
 def _by_position(records: Iterable[tuple[str, Record]], task: str | None) -> Iterator[Placed]:
     """Lines with the row's position."""
     for where, line in records:
-        row = _doc_id(line, where)
+        row = doc_id_of(line, where)
         if not is_sample(line) or line["task"] == task:
-            yield where, row, line, _answer(line, where)
-
-
-def _doc_id(line: Record, where: str) -> int:
-    row = line.get("doc_id")
-    if isinstance(row, bool) or not isinstance(row, int):
-        raise UsageError(f"{where}: 'doc_id' must be a whole number, not {row!r:.40}; {ADVICE}")
-    return row
-
-
-def _answer(line: Record, where: str) -> str | None:
-    """The answer of one line: ``prediction``, a sample's ``text``, else lmms-eval's ``resps`` or ``filtered_resps``."""
-    if is_sample(line) and line["status"] == "failed":
-        return None
-    for key in ("prediction", *(("text",) if is_sample(line) else ()), "resps", "filtered_resps"):
-        if key in line:
-            answer = line[key]
-            while isinstance(answer, list) and key.endswith("resps") and len(answer) == 1:
-                answer = answer[0]
-            return _text(answer, key, where)
-    raise UsageError(f"{where} has no 'prediction' (nor lmms-eval's 'resps'); it has: {', '.join(line) or 'nothing'}")
-
-
-def _text(answer: Any, key: str, where: str) -> str:
-    if not isinstance(answer, str):
-        raise UsageError(f"{where}: {key!r} must be one text, not {json.dumps(answer)[:60]}")
-    return answer
+            yield where, row, line, answer_of(line, where)
 
 
 def _by_name(records: Iterable[tuple[str, Record]], columns: Columns, named: str) -> Iterator[Placed]:
@@ -204,7 +174,7 @@ def _by_name(records: Iterable[tuple[str, Record]], columns: Columns, named: str
         if key is None:
             raise UsageError(f"{where} has no {keys[0]!r}, it has: {', '.join(record):.200}; {ADVICE}")
         for row in rows[name]:
-            yield where, row, record, _text(record[key], key, where)
+            yield where, row, record, text_of(record[key], key, where)
 
 
 def _by_index(

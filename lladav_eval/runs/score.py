@@ -11,9 +11,10 @@ from lladav_eval.data.layout import NoSuchSplit
 from lladav_eval.data.source import open_table
 from lladav_eval.data.table import Table
 from lladav_eval.errors import TaskError, UsageError
+from lladav_eval.recorded import ADVICE
 from lladav_eval.records import Score
 from lladav_eval.runs import manifest
-from lladav_eval.runs.answer_files import ADVICE, KEY
+from lladav_eval.runs.answer_files import KEY
 from lladav_eval.runs.predictions import is_of_run, read_predictions, read_replies
 from lladav_eval.runs.tasks import read_task, resolve_tasks
 from lladav_eval.scoring.aggregate import Counts, count, interval

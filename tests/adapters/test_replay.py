@@ -55,6 +55,11 @@ def test_samples_of_a_run_are_recorded_answers(tmp_path: Path) -> None:
     assert (good.text, bad.status) == ("A", "failed")
 
 
+def test_samples_of_lmms_eval_are_recorded_answers(tmp_path: Path) -> None:
+    path = recorded(tmp_path, {"doc_id": 0, "resps": [["A"]], "filtered_resps": ["B"], "target": "C"})
+    assert ReplayAnswerer(path).answer([ask(0)])[0].text == "A"
+
+
 def test_answers_of_several_tasks(tmp_path: Path) -> None:
     path = recorded(
         tmp_path,
@@ -95,16 +100,16 @@ def test_doubled_ids_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"doc_id": 1, "predic', "line 2 is not JSON, or is cut off"),
-        ("", "line 2 is not JSON"),
-        ("[]", "line 2 is not a JSON object but list"),
-        ('{"prediction": "A"}', "line 2: doc_id must be the row's position .* not None"),
-        ('{"doc_id": "1", "prediction": "A"}', "line 2: doc_id must be"),
-        ('{"doc_id": true, "prediction": "A"}', "line 2: doc_id must be"),
-        ('{"doc_id": -1, "prediction": "A"}', "line 2: doc_id must be"),
-        ('{"doc_id": 1, "prediction": null}', "line 2: prediction must be text, not None"),
-        ('{"doc_id": 1}', "line 2: prediction must be text"),
-        ('{"doc_id": 1, "text": "Which colour?"}', "line 2: prediction must be text"),
+        ('{"doc_id": 1, "predic', "line 2 is no JSON object"),
+        ("", "line 2 is no JSON object"),
+        ("[]", "line 2 is no JSON object but list"),
+        ('{"prediction": "A"}', "line 2: 'doc_id' must be the row's position .* not None"),
+        ('{"doc_id": "1", "prediction": "A"}', "line 2: 'doc_id' must be"),
+        ('{"doc_id": true, "prediction": "A"}', "line 2: 'doc_id' must be"),
+        ('{"doc_id": -1, "prediction": "A"}', "line 2: 'doc_id' must be"),
+        ('{"doc_id": 1, "prediction": null}', "line 2: 'prediction' must be one text, not null"),
+        ('{"doc_id": 1}', "line 2 has no 'prediction'"),
+        ('{"doc_id": 1, "text": "Which colour?", "status": "scored"}', "line 2 has no 'prediction'"),
         ('{"doc_id": 1, "prediction": "A", "task": 3}', "line 2: task must be a name"),
         ('{"doc_id": 1, "prediction": "A", "task": "mmmu"}', 'only some lines have a "task"'),
     ],

@@ -213,10 +213,10 @@ def test_an_index_may_be_calculated(tmp_path: Path) -> None:
         ([{"doc_id": 0, "prediction": "x"}], "a.jsonl: 1 of 2 rows have no prediction: doc_id 1"),
         ([{"doc_id": 0, "prediction": "x"}] * 2, "line 2: doc_id 0 is there twice"),
         ([{"doc_id": 5, "prediction": "x"}], "line 1: doc_id 5 is unknown, the split has rows 0 to 1"),
-        ([{"doc_id": -1, "prediction": "x"}], "doc_id -1 is unknown"),
-        ([{"doc_id": "0", "prediction": "x"}], "'doc_id' must be a whole number"),
-        ([{"doc_id": True, "prediction": "x"}], "'doc_id' must be a whole number"),
-        ([{"prediction": "x"}], "'doc_id' must be a whole number"),
+        ([{"doc_id": -1, "prediction": "x"}], "'doc_id' must be the row's position (0, 1, ...), not -1"),
+        ([{"doc_id": "0", "prediction": "x"}], "'doc_id' must be the row's position"),
+        ([{"doc_id": True, "prediction": "x"}], "'doc_id' must be the row's position"),
+        ([{"prediction": "x"}], "'doc_id' must be the row's position"),
         ([{"doc_id": 0, "prediction": 5}], "'prediction' must be one text, not 5"),
         ([{"doc_id": 0, "prediction": ["x"]}], "'prediction' must be one text"),
         ([{"doc_id": 0, "resps": [["x", "y"]]}], "'resps' must be one text"),
@@ -228,7 +228,7 @@ def test_an_index_may_be_calculated(tmp_path: Path) -> None:
         ([{"id": "a", "response": {"error": 1}}], "line 1: 'response' must be one text"),
         ([{"index": 0, "prediction": ["x"]}], "line 1: 'prediction' must be one text"),
         ([{"index": 0}], "line 1: 'prediction' must be one text, not null"),
-        ([{"question_id": 1, "text": "x"}], "line 1: 'doc_id' must be a whole number, not None; wanted is"),
+        ([{"question_id": 1, "text": "x"}], "line 1: 'doc_id' must be the row's position (0, 1, ...), not None; wanted is"),
     ],
 )
 def test_wrong_lines(tmp_path: Path, lines: list[Any], message: str) -> None:
@@ -278,7 +278,7 @@ def test_a_table_in_another_order_is_refused(tmp_path: Path) -> None:
         ("a.tsv", "index,prediction\n0,x\n", "must name the columns 'index' and 'prediction'"),
         ("OCR.txt", "0001.jpg\tIs it?\tYes\tNo\n", "line 1 is no JSON object; wanted is"),
         ("a.json", "[1]", "answer 1 is no JSON object but int; wanted is"),
-        ("a.json", "{}", "answer 1: 'doc_id' must be a whole number"),
+        ("a.json", "{}", "answer 1: 'doc_id' must be the row's position"),
     ],
 )
 def test_files_of_other_shapes(tmp_path: Path, name: str, content: str, message: str) -> None:
