@@ -48,6 +48,7 @@ _COMMENT = re.compile(r"[\"']*[,.;!][\"']*\s")
 _BARE = frozenset(("yes", "no", "true", "false"))
 """Contents that a comma sets apart from what follows; behind others it may go on with a list: "cats, dogs"."""
 _BOLD = re.compile(r"\*\*|__|`")
+_HEADING = re.compile(r"^#{1,6}\s*")
 
 
 def extract_choice(text: str, options: Mapping[str, str] | Sequence[str]) -> str | None:
@@ -283,8 +284,8 @@ class _Readings:
 
 
 def _plain(text: str) -> str:
-    """A text without the marks of bold, code and formulas."""
-    return clean(_LATEX.sub(" ", _BOLD.sub("", text)))
+    """A text without the marks of bold, code, formulas and of a heading."""
+    return _HEADING.sub("", clean(_LATEX.sub(" ", _BOLD.sub("", text))))
 
 
 def _rest(text: str, match: re.Match[str]) -> str:

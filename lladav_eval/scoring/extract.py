@@ -220,9 +220,15 @@ def last_boxed(text: str) -> str | None:
 
 def final_text(text: str) -> str:
     """The answer that a text states or frames, or the whole text, cleaned."""
-    text = spoken(text)
-    stated = stated_answer(text)
-    return clean(last_boxed(text) or text) if stated is None else stated
+    said = spoken(text)
+    framed = stated_or_framed(said)
+    return clean(said) if framed is None else framed
+
+
+def stated_or_framed(said: str) -> str | None:
+    """The answer that a text without thoughts states or frames, cleaned; None if it does neither."""
+    stated, framed = stated_answer(said), last_boxed(said)
+    return stated if stated is not None or not framed else clean(framed)
 
 
 def joined_thousands(text: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from lladav_eval.scoring.extract import clean, concluded_answer, final_text, fold, joined_thousands
+from lladav_eval.scoring.extract import clean, concluded_answer, fold, joined_thousands, stated_or_framed
 from lladav_eval.scoring.spoken import spoken
 from lladav_eval.scoring.yes_no import extract_yes_no
 
@@ -27,16 +27,21 @@ _QUANTITY = re.compile(
 )
 
 
-def extract_value(text: str) -> str | None:
+def extract_value(text: str, target: str = "") -> str | None:
     """The answer as text, without a currency sign: the part behind an answer cue, or what the last sentence says
-    something is; None if nothing was said.
+    something is; None if nothing was said. Where yes or no is right, the one of the two that is said, if one is.
 
     >>> extract_value("The answer is $1,200."), extract_value("The largest share is 12.")
     ('1,200', '12')
+    >>> extract_value("Yes, some are corrupt.", "No")
+    'yes'
     """
-    value = final_text(text)
-    if value == clean(spoken(text)):
-        value = concluded_answer(value) or value
+    if clean(target).casefold() in ("yes", "no") and (word := extract_yes_no(text)):
+        return word
+    said = spoken(text)
+    value = stated_or_framed(said)
+    if value is None:
+        value = concluded_answer(clean(said)) or clean(said)
     return value.lstrip("$\u20ac\u00a3").strip() or None
 
 
@@ -64,10 +69,10 @@ def relaxed_match(text: str, target: str, tolerance: float = TOLERANCE) -> bool:
 
     A target of zero, or one that is not a number, must be matched exactly, ignoring case.
     """
-    answer, wanted = extract_value(text), clean(target).casefold()
+    answer = extract_value(text, target)
     if answer is None:
         return False
     predicted, expected = quantity(answer), to_number(target)
     if predicted is not None and expected is not None:
         return abs(predicted - expected) <= tolerance * abs(expected) * (1 + 1e-9)
-    return answer.casefold() == wanted or (wanted in ("yes", "no") and extract_yes_no(text) == wanted)
+    return answer.casefold() == clean(target).casefold()

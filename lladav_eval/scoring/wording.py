@@ -9,11 +9,13 @@ from lladav_eval.scoring.extract import is_denied
 
 CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 """Signs that are no part of the word before them, for a character class."""
-_BULLET = re.compile(r"^(?:[-*\u2022]|#{1,6})\s+")
+_BULLET = re.compile(r"^[-*\u2022]\s+")
 _LONE = re.compile(
-    # An arrow or another sign; "option", also in Chinese; then the letter and marks, but not those of "not B" or "B+".
-    r"(?:-+>\s*|[^\w\s(\[\"'<!~\u00ac+*#\u2022-]{1,3}\s*)?(?:(?:option|choice|letter)(?::\s*|\s+)|\u9009\u9879)?"
-    r"(?:[(\[{\"'<]*([A-Za-z])[^\w+=<>/^-]*|(\W*[A-Za-z].*))",
+    # An arrow or another sign; "option", also in Chinese, or "solution:"; then the letter and marks, but not those of
+    # "not B", "B+" or "C#".
+    r"(?:-+>\s*|[^\w\s(\[\"'<!~\u00ac+*#\u2022-]{1,3}\s*)?(?:(?:option|choice|letter)(?::\s*|\s+)|\u9009\u9879"
+    r"|(?:the\s+)?(?:solution|result|conclusion|selection|selected|final|response|output|prediction|pick)"
+    r"\s*(?::|=|-+>?\s|is\s)\s*)?(?:[(\[{\"'<]*([A-Za-z])[^\w+=<>/^#-]*|(\W*[A-Za-z].*))",
     re.IGNORECASE,
 )
 _BAD = r"(?:incorrect|wrong|eliminated|excluded|ruled\s+out)\b"

@@ -7,15 +7,35 @@ import re
 from lladav_eval.scoring.extract import UNABLE, clean, is_denied, last_line, stated_answer
 from lladav_eval.scoring.spoken import reconsidered, spoken
 
+_NOTHING_TO_SEE = (
+    r"(?:image|picture|photo|video|context)s?"
+    r"(?:\s*(?:[.,;!]|$)|\s+here\b|\s+to\b|\s+(?:(?:is|was|are|were)\s+)?"
+    r"(?:provided|given|attached|available|uploaded|visible\s+to\s+me)\b)"
+)
+"""What makes "no" an excuse: "There is no image."; but "no image of a dog" is an answer."""
+_NUMBER = (
+    r"\.\s{0,2}\d[\d.,]*(?!\d)(?!\s+(?:is|was)(?:n't|\s+(?:not|wrong|incorrect)\b))"
+    r"(?!\s+(?!(?:is|was|has|does|bus)\b)(?:[a-z]+s|people|men|women|children)\b)"
+)
+"""What makes "no." a number's sign: "No. 5 is red"; but "No. 5 dogs are there" and "No. 5 is wrong" are answers."""
 _SAID = re.compile(
     # The words of a sign ('"no smoking"') say nothing, nor does "no idea".
     r"(?:(?<![\"'])|(?=(?:yes|no)[.,!\"']))\b"
-    r"(yes|no(?!\s+(?:longer|idea|clue|answer|comment|opinion|information|doubt|problem|worries|way\s+(?:to|of)"
-    r"|(?:image|picture|photo|video|context)s?\s+(?:(?:is|was|are|were)\s+)?(?:provided|given|attached|available))\b))\b"
-    # "Yes and no" neither; "Yes, and no dog" does.
-    r"(?:\s*,?\s*(?:[/&|]|\bor\b|\band\b(?=\s+(?:yes|no)\b(?!\s+\w)))\s*(?:(?:maybe|perhaps|rather)\s+)?(yes|no)\b)?",
+    r"(yes|no(?!-\w|\s+(?:(?:longer|idea|clue|answer|comment|opinion|information|doubt|problem|worries|way\s+(?:to|of)"
+    rf"|(?:more|fewer|less)\s+than)\b|{_NOTHING_TO_SEE})|{_NUMBER}))\b"
+    # "Yes and no" neither, nor "Yes. No."; "Yes, and no dog" does.
+    r"(?:\s*,?\s*(?:[/&|]|\bor\b|\band\b(?=\s+(?:yes|no)\b(?!\s+\w)))\s*(?:(?:maybe|perhaps|rather)\s+)?(yes|no)\b"
+    r"|[\s.,;!]{1,4}(?P<next>yes|no)(?=\W*$|\W+(?:yes|no)\b))?",
     re.IGNORECASE,
 )
+_OTHER_LANGUAGES = {
+    "yes": "\u662f \u662f\u7684 \u5bf9 \u5bf9\u7684 \u6709 \u6709\u7684 \u6b63\u786e \u306f\u3044",
+    "no": "\u5426 \u4e0d \u4e0d\u662f \u4e0d\u662f\u7684 \u4e0d\u5bf9 \u9519 \u9519\u8bef \u6ca1\u6709"
+    " \u4e0d\u6b63\u786e \u3044\u3044\u3048",
+}
+"""Chinese and Japanese words that say yes or no where they stand alone or before a comma: right, wrong, there is."""
+_MEANING = {word: meaning for meaning, words in _OTHER_LANGUAGES.items() for word in words.split()}
+_CLAUSE = re.compile(r"[\s.,;:!()\[\]]+")
 _MARKS = re.compile(r"^\W+")
 
 
@@ -36,8 +56,20 @@ def _read(text: str) -> str | None:
         first = _SAID.match(_MARKS.sub("", candidate))
         if first and len(_words(first)) == 1:
             return _words(first).pop()
+        if first and first["next"]:
+            return None
+        if translated := _translated(candidate):
+            return translated
     distinct = _all_words(last_line(text))
     return distinct.pop() if len(distinct) == 1 else None
+
+
+def _translated(text: str) -> str | None:
+    """The meaning of the first clause, if no other one that is but such a word says otherwise."""
+    if text.isascii():
+        return None
+    clauses = [_MEANING.get(clause) for clause in _CLAUSE.split(_MARKS.sub("", text)) if clause]
+    return clauses[0] if clauses and len(set(filter(None, clauses))) == 1 else None
 
 
 def _all_words(text: str) -> set[str]:

@@ -37,6 +37,10 @@ from lladav_eval.scoring.relaxed import extract_value, relaxed_match, to_number
         ("inf", "45", False),
         ("45 46", "45", False),
         ("4_5", "45", False),
+        ("Yes, some are corrupt", "Yes", True),
+        ("Yes, some are corrupt", "No", False),
+        ("No. The answer they want is yes", "Yes", False),
+        ("No. The answer they want is yes", "No", True),
     ],
 )
 def test_relaxed_match(text: str, target: str, right: bool) -> None:
@@ -45,5 +49,8 @@ def test_relaxed_match(text: str, target: str, right: bool) -> None:
 
 def test_pieces() -> None:
     assert extract_value(" ") is None
+    assert extract_value("Yes, some are corrupt", "Yes") == extract_value("Yes, some are corrupt", "no ") == "yes"
+    assert extract_value("They are corrupt", "Yes") == "corrupt"
+    assert extract_value("<think>It is 5.</think>\\boxed{7}") == "7"
     assert to_number("five") is None
     assert to_number(".5") == 0.5

@@ -28,12 +28,28 @@ from lladav_eval.scoring.registry import get_scorer
         ("yes.", ["yes"], 0.75, 1.0),
         ("Question and Answer - FAQ", ["question and answer - FAQ"], 1.0, 1.0),
         ("I choose life", ["I choose life"], 1.0, 1.0),
+        ("The name of the colour is dark blue.", ["dark blue"], 0.0, 1.0),
+        ('The title is "Dark Blue."', ["dark blue"], 0.0, 1.0),
+        ("The colour isn't dark blue.", ["dark blue"], 0.0, 0.0),
+        ("The colour is not dark blue.", ["dark blue"], 0.0, 0.0),
+        ("Red is on top and dark blue is below.", ["below"], 0.0, 0.0),
+        ("This side is for adress", ["THIS SIDE IS FOR ADDRESS"], 23 / 24, 23 / 24),  # a sentence is asked for
     ],
 )
 def test_anls(text: str, answers: list[str], official: float, strict: float) -> None:
     score = get_scorer("docvqa").score
     assert score({"answers": answers}, text, "official", 0).value == pytest.approx(official)
     assert score({"answers": answers}, text, "strict", 0).value == pytest.approx(strict)
+
+
+def test_what_is_shown_is_the_reading_that_counts() -> None:
+    score = get_scorer("docvqa").score
+    for gold, said in (
+        ("dark blue", "dark blue"),
+        ("the sky is dark blu", "The sky is dark blue"),
+        ("red", "dark blue"),
+    ):
+        assert score({"answers": [gold]}, "The sky is dark blue.", "strict", 0).extracted == said
 
 
 def test_the_authors_score_a_text_without_the_cue_as_none() -> None:

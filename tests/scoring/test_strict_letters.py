@@ -109,6 +109,23 @@ def test_an_echoed_list_of_options_is_no_answer(
     assert extract_choice(f"{listed}\n\nThe answer is ({letters[1]}).", contents) == letters[1]
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["Solution: B", "**Solution:** (B)", "The solution is B.", "Result = b", "Response - B", "Final: B",
+     "### Solution: B. dark blue", "# B", "#B", "## (B)", "# B. dark blue", "# B\n\nThe picture shows it.",
+     "It is blue.\n\n# B"],
+)  # fmt: skip
+def test_a_letter_behind_the_word_solution_or_as_a_heading(text: str) -> None:
+    assert extract_choice(text, OPTIONS) == "B"
+
+
+@pytest.mark.parametrize(
+    "text", ["# A\n# B", "# A\n# B\n# C\n# D", "C#", "# B-52", "Solution: B or C", "Solution: A cat"]
+)
+def test_headings_that_list_and_words_that_go_on(text: str) -> None:
+    assert extract_choice(text, OPTIONS) is None
+
+
 def test_a_list_may_hold_other_labels() -> None:
     assert extract_choice("A. C to B - on it\nB. C to D - on it\nC. A to E - off it\nD. A to B - on it", "ABCD") is None
 

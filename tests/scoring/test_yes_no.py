@@ -63,6 +63,43 @@ from lladav_eval.scoring.yes_no import extract_yes_no
         ("Actually, yes", "yes"),
         ("The wall has no windows.\nThe roof is", None),
         ("The wall has no windows.\nSo I would say yes.", "yes"),
+        ("There is no image.", None),
+        ("There is no image to look at.", None),
+        ("No photos here", None),
+        ("There is no image of a dog.", "no"),
+        ("There is no picture on the wall.", "no"),
+        ("No. 5 is on the shirt", None),
+        ("It is bus No. 12.", None),
+        ("No.7", None),
+        ("Yes, No. 5 is on the shirt.", "yes"),
+        ("No. 3 people are there.", "no"),
+        ("No. 65 is not the answer.", "no"),
+        ("No. 65 is incorrect.", "no"),
+        ("No. There are 5 dogs.", "no"),
+        ("No more than two people", None),
+        ("A no-parking sign", None),
+        ("Yes.\nNo.", None),
+        ("Yes,no", None),
+        ("no no", "no"),
+        ("Yes. No dog is there.", "yes"),
+        ("Is it a dog, yes or no?\nNo.", "no"),
+        ("是", "yes"),
+        ("否。", "no"),
+        ("是的，有一只狗。", "yes"),  # yes, there is a dog
+        ("不，图中没有狗。", "no"),
+        ("**对**", "yes"),
+        ("错误", "no"),
+        ("有。", "yes"),
+        ("没有", "no"),
+        ("答案是：否", "no"),  # the answer is: no
+        ("はい、あります。", "yes"),
+        ("いいえ", "no"),
+        ("是否", None),  # whether
+        ("是/否", None),
+        ("是、否", None),
+        ("没有图片", None),  # no picture
+        ("对不起，我看不到", None),  # sorry, I see nothing
+        ("不知道", None),
     ],
 )
 def test_extract_yes_no(text: str, answer: str | None) -> None:

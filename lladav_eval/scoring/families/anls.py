@@ -11,11 +11,12 @@ text "None"; here such a text goes to the script as it is, so that answers to ot
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 
 from lladav_eval.errors import TaskError
 from lladav_eval.records import Score
 from lladav_eval.scoring.distance import levenshtein
-from lladav_eval.scoring.extract import clean, final_text, is_empty
+from lladav_eval.scoring.extract import clean, concluded_answer, final_text, is_empty
 from lladav_eval.scoring.registry import Scorer
 from lladav_eval.scoring.rows import Protocol, Row, empty, list_of, percent, verdict
 
@@ -64,9 +65,13 @@ def score(row: Row, prediction: str, protocol: Protocol, doc_id: int) -> Score:
     if protocol == "strict":
         # A right answer may itself end in a full stop or hold a typographic dash, or a cue like "Answer:".
         wanted = [*answers, *map(clean, answers)]
-        whole = clean(prediction)
-        text = whole if _collapse(whole) in map(_collapse, wanted) else final_text(prediction)
-        return verdict(similarity(text, wanted, normalised_length=True), text or None)
+        whole, final = clean(prediction), final_text(prediction)
+        # Of a sentence the answer is what it says something is, unless the sentence itself is nearer to a right one.
+        readings = (whole,) if _collapse(whole) in map(_collapse, wanted) else (concluded_answer(final) or final, final)
+        value, text = max(
+            ((similarity(text, wanted, normalised_length=True), text) for text in readings), key=itemgetter(0)
+        )
+        return verdict(value, text or None)
     read = read_answer(prediction)
     text = prediction if read is None else read
     value = similarity(text, answers, normalised_length=False)

@@ -40,7 +40,7 @@ def score(row: Row, prediction: str, protocol: Protocol, doc_id: int) -> Score:
         return empty(details)
     if protocol == "official":
         return verdict(official_match(prediction, target), prediction, details)
-    return verdict(relaxed_match(prediction, target), extract_value(prediction), details)
+    return verdict(relaxed_match(prediction, target), extract_value(prediction, target), details)
 
 
 def aggregate(scores: Sequence[Score]) -> dict[str, float]:
