@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from lladav_eval.errors import EnvironmentError_, SettingError, TaskError
 from lladav_eval.records import RunSpec
 from lladav_eval.runs.aggregations import Aggregation, args_for
-from lladav_eval.runs.own_judges import KEYS, has_key, without_judges
+from lladav_eval.runs.own_judges import has_key, missing_key, without_judges
 from lladav_eval.runs.progress import say
 from lladav_eval.runs.questions import Plan, metadata_of
 from lladav_eval.runs.verdicts import metric_names, process
@@ -94,7 +94,8 @@ def _check_judges(plan: Plan, spec: RunSpec) -> None:
                     Aggregation(function, args_for(plan.name, spec, Path(folder)))(items[str(name)])
     if asked:
         raise EnvironmentError_(
-            f"the task {plan.name} leaves answers to a judge at {asked[0]}, and there is no key for one: set {KEYS[0]}"
+            f"the task {plan.name} leaves answers to a judge at {asked[0]}, and there is no key for one: "
+            f"set {missing_key(asked[0])}"
         )
 
 

@@ -16,8 +16,14 @@ from collections.abc import Iterator
 from typing import Any
 
 KEYS = ("OPENAI_API_KEY", "AZURE_API_KEY", "AZURE_OPENAI_API_KEY")
-SERVICES = ("api.openai.com", ".openai.azure.com", "api.cognitive.microsoft.com")
-"""Where lmms-eval's functions go unless an address is set; a name that begins with a dot is the end of several."""
+SERVICES = {
+    "api.openai.com": KEYS,
+    ".openai.azure.com": KEYS,
+    "api.cognitive.microsoft.com": KEYS,
+    "api.deepseek.com": ("Deepseek_API",),  # PhyX
+}
+"""Where lmms-eval's functions go unless an address is set, and what may hold the key; a name that begins with a dot is
+the end of several."""
 NEAR = ("", "None", "localhost", "127.0.0.1", "::1")
 """Names of this machine, which may be looked up offline."""
 
@@ -53,11 +59,10 @@ class _Guard:
 
     def _refuse(self, host: Any, *arguments: Any, **options: Any) -> Any:
         name = host.decode("ascii", "replace") if isinstance(host, bytes) else str(host)
-        judge = any(name == service or (service[0] == "." and name.endswith(service)) for service in SERVICES)
-        if judge and not has_key():
+        if key := missing_key(name):
             for asked in self._asked:
                 asked.append(name)
-            raise JudgeAsked(f"it asks a judge at {name}, and there is no key for one: set {KEYS[0]}")
+            raise JudgeAsked(f"it asks a judge at {name}, and there is no key for one: set {key}")
         if self._closed and name not in NEAR:
             raise JudgeAsked(f"it asks {name}, and nothing is asked offline")
         return self._look_up(host, *arguments, **options)
@@ -66,8 +71,16 @@ class _Guard:
 _guard = _Guard()
 
 
+def missing_key(name: str) -> str | None:
+    """What to set for the judge at an address; None where a key is set, and where no judge is known."""
+    for service, keys in SERVICES.items():
+        if name == service or (service[0] == "." and name.endswith(service)):
+            return None if any(os.environ.get(key) for key in keys) else keys[0]
+    return None
+
+
 def has_key() -> bool:
-    """Whether the environment has a key for a judge."""
+    """Whether the environment has a key for the usual judge."""
     return any(os.environ.get(name) for name in KEYS)
 
 

@@ -73,7 +73,7 @@ def looked_up(tasks: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         raise OSError("no network")
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    for name in (*KEYS, "HF_HUB_OFFLINE"):
+    for name in (*KEYS, "Deepseek_API", "HF_HUB_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     return found
 
@@ -88,25 +88,32 @@ def refused() -> toy.ToyModel:
 
 
 @pytest.mark.parametrize(
-    ("functions", "host"),
+    ("functions", "host", "key"),
     [
-        (IN_RESULTS.format(condition="not is_colour(results[0])", call="ask"), "api.openai.com"),
-        (IN_RESULTS.format(condition="doc['row'] == 3", call="ask_in_a_thread"), "mine.openai.azure.com"),
-        (IN_RESULTS.format(condition="True", call="swallow"), "api.openai.com"),
-        (IN_AGGREGATION, "api.openai.com"),
+        (IN_RESULTS.format(condition="not is_colour(results[0])", call="ask"), "api.openai.com", "OPENAI_API_KEY"),
+        (
+            IN_RESULTS.format(condition="doc['row'] == 3", call="ask_in_a_thread"),
+            "mine.openai.azure.com",
+            "OPENAI_API_KEY",
+        ),
+        (IN_RESULTS.format(condition="True", call="swallow"), "api.openai.com", "OPENAI_API_KEY"),
+        (IN_AGGREGATION, "api.openai.com", "OPENAI_API_KEY"),
+        (
+            IN_AGGREGATION.replace('ask(item["text"])', 'ask("", "api.deepseek.com")'),
+            "api.deepseek.com",
+            "Deepseek_API",
+        ),
     ],
 )
 def test_without_a_key_the_task_is_refused(
-    tmp_path: Path, tasks: Path, looked_up: list[Any], functions: str, host: str
+    tmp_path: Path, tasks: Path, looked_up: list[Any], functions: str, host: str, key: str
 ) -> None:
     add(tasks, functions)
     look_up = socket.getaddrinfo
-    message = (
-        f"^the task lladav_toy_a leaves answers to a judge at {host}, and there is no key for one: set OPENAI_API_KEY"
-    )
+    message = f"^the task lladav_toy_a leaves answers to a judge at {host}, and there is no key for one: set {key}$"
     with pytest.raises(EnvironmentError_, match=message):
         execute(SPEC, refused, RunDirectory(tmp_path / "run"))
-    assert not any("openai" in str(found) for found in looked_up)  # others are of the data set
+    assert not any(host in str(found) for found in looked_up)  # others are of the data set
     assert socket.getaddrinfo is look_up
     assert not (tmp_path / "run").exists()
 
@@ -118,6 +125,17 @@ def test_with_a_key_the_judge_is_asked(
     monkeypatch.setenv("OPENAI_API_KEY", "made-up")
     execute(SPEC, lambda: toy.ToyModel(say={1: "?"}), RunDirectory(tmp_path / "run"))
     assert "api.openai.com" in looked_up
+
+
+def test_each_judge_has_its_own_key(looked_up: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "made-up")
+    with without_judges() as asked, pytest.raises(JudgeAsked, match="set Deepseek_API"):
+        socket.getaddrinfo("api.deepseek.com", 443)
+    monkeypatch.setenv("Deepseek_API", "made-up")
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with without_judges(), pytest.raises(OSError, match="no network"):
+        socket.getaddrinfo("api.deepseek.com", 443)
+    assert (asked, looked_up) == (["api.deepseek.com"], ["api.deepseek.com"])
 
 
 @pytest.mark.parametrize("host", ["localhost", "openai.com", "api.openai.com.example.org", "huggingface.co"])
