@@ -79,12 +79,22 @@ def _check_values(name: str, run: RunData, metric: str) -> None:
     if metric not in task.metrics:
         known = ", ".join(task.metrics)
         raise UsageError(f"{run.path}: the task {task.short} has no metric {metric!r}; choose one of {known}")
-    lacking = [sample for sample in run.of_task(name) if metric not in sample.metrics]
-    if task.n - len(lacking) < task.metrics[metric].n:
+    lacking = _without_value(task, run, metric)
+    if lacking:
+        others = [other for other in task.metrics if not _without_value(task, run, other)]
+        fix = f"choose another metric with --metric: {', '.join(others)}" if others else (
+            "nor for another metric: run this program's own task of the benchmark, if it has one (`lladav-eval tasks`)"
+        )  # fmt: skip
         raise UsageError(
             f"{run.path}: {name} {lacking[0].doc_id} has no value of its own for {metric}, so samples can't be paired; "
-            "choose another metric with --metric"
+            f"{fix}"
         )
+
+
+def _without_value(task: Task, run: RunData, metric: str) -> list[Sample]:
+    """Samples without a value of the metric, if its figure is of more than those that have one."""
+    lacking = [sample for sample in run.of_task(task.name) if metric not in sample.metrics]
+    return lacking if task.n - len(lacking) < task.metrics[metric].n else []
 
 
 def partly(short: str, metric: str, n: int, of: int) -> list[str]:

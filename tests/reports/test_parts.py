@@ -102,7 +102,17 @@ def test_samples_without_a_value_are_refused(tmp_path: Path) -> None:
     before, after = run(tmp_path / "a", RIGHT), run(tmp_path / "b", RIGHT)
     for one in (before, after):
         one.samples["lladav_chart", 5].metrics.pop("human")  # type: ignore[attr-defined]
-    with pytest.raises(UsageError, match=r"a: lladav_chart 5 has no value of its own for human, so .*--metric$"):
+    with pytest.raises(
+        UsageError, match=r"a: lladav_chart 5 has no value .* for human, so .*--metric: overall, augmented$"
+    ):
+        regressed(before, after)
+    for one in (before, after):
+        for sample in one.samples.values():
+            sample.metrics.clear()  # type: ignore[attr-defined]
+    nothing = (
+        r"lladav_chart 0 has no value of its own for human, so .* nor for another metric: run .*`lladav-eval tasks`"
+    )
+    with pytest.raises(UsageError, match=nothing):
         regressed(before, after)
     with pytest.raises(UsageError, match=r"no metric 'hunam'; choose one of overall, human, augmented$"):
         regressed(before, after, "hunam")
