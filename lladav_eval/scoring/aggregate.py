@@ -142,9 +142,9 @@ def summarise(
     found = [item_value(item) for item in items]
     values = [value for value in found if value is not None]
     known = len(values) == len(items)
-    if known and scale == "fraction" and any(not 0 <= value <= 1 for value in values):
-        wrong = next(value for value in values if not 0 <= value <= 1)
-        raise _outside(metric, wrong)
+    outside = [value for value in values if scale == "fraction" and not 0 <= value <= 1]
+    if outside:
+        raise _outside(metric, outside[0])
     mean = math.fsum(values) / len(values) if values else 0.0
     factor = 100.0 if scale == "fraction" else 1.0
     own = _without_failed(metric, aggregate, items, failed)

@@ -6,6 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator
+from operator import length_hint
 
 import pytest
 from crew_models import wait_for
@@ -33,6 +34,16 @@ def test_items_are_made_while_the_reader_works_but_never_far_ahead() -> None:
         wait_for(lambda: len(made) >= 5)
         time.sleep(0.2)
         assert len(made) == 5  # one read, three waiting, one in the maker's hands
+
+
+def test_about_as_many_are_left_as_have_not_been_read() -> None:
+    total = 3
+    with Ahead(made_by(5, []), 8, lambda: total) as items:
+        assert length_hint(items, -1) == 3
+        next(items)
+        assert length_hint(items, -1) == 2
+        total = 1  # fewer than thought: others were answered before
+        assert length_hint(items, -1) == 0
 
 
 def test_fewer_large_items_wait_but_always_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lladav_eval.errors import TaskError
-from lladav_eval.scoring.aggregate import Counts, MetricSummary, count, interval, summarise
+from lladav_eval.scoring.aggregate import Counts, MetricSummary, NoFigure, count, interval, summarise
 
 
 def mean(items: list[float]) -> float:
@@ -88,7 +88,9 @@ def test_an_interval_holds_the_mean_and_stays_in_range(values: list[float]) -> N
 
 
 def test_failed_samples_count_as_zero() -> None:
-    assert summary([1.0, 1.0], failed=2).value == 50
+    half = summary([1.0, 1.0], failed=2)
+    low, high, _ = interval([1.0, 1.0, 0.0, 0.0])
+    assert (half.value, half.low, half.high) == (50, 100 * low, 100 * high)
     assert summary([], failed=3).value == 0
     assert summary([], failed=3).high == pytest.approx(56.15, abs=0.01)
 
@@ -149,7 +151,8 @@ def test_points_are_shown_as_they_are() -> None:
     [
         ([], mean, "no sample"),
         ([3.0], mean, r"3.0 is outside 0..1; .*scale: points"),
-        ([1.5, 0.0], mean, r"1.5 is outside 0..1"),
+        ([1.0, 1.5, 0.0], mean, r"1.5 is outside 0..1"),
+        ([1.5, {"no": 1}], lambda items: 1.0, r"1.5 is outside 0..1"),
         ([-0.5, 1.0], mean, r"-0.5 is outside 0..1"),
         ([1.0, 1.0], sum, "outside 0..1"),
         ([1.0], lambda items: "high", "gives 'high' instead of a number"),
@@ -161,6 +164,12 @@ def test_points_are_shown_as_they_are() -> None:
 def test_what_cant_be_aggregated_raises(items: list[Any], how: Callable[[list[Any]], Any], message: str) -> None:
     with pytest.raises(TaskError, match=message):
         summary(items, how=how)
+
+
+@pytest.mark.parametrize("nothing", [None, {"all": 1.0}, [1.0]])
+def test_no_figure_is_told_from_a_wrong_one(nothing: Any) -> None:
+    with pytest.raises(NoFigure, match="gives no figure"):
+        summary([1.0], how=lambda items: nothing)
 
 
 def test_wilson_intervals_end_where_the_scores_end() -> None:
