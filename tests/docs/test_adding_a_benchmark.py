@@ -92,7 +92,7 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]
 
 def test_every_command_of_the_page_was_run(followed: tuple[Path, list[str]]) -> None:
     assert len(commands()) == 8
-    assert len(followed[1]) == 6
+    assert len(followed[1]) == 8
 
 
 def test_both_protocols_give_what_the_page_says(followed: tuple[Path, list[str]]) -> None:
