@@ -228,7 +228,10 @@ def test_an_index_may_be_calculated(tmp_path: Path) -> None:
         ([{"id": "a", "response": {"error": 1}}], "line 1: 'response' must be one text"),
         ([{"index": 0, "prediction": ["x"]}], "line 1: 'prediction' must be one text"),
         ([{"index": 0}], "line 1: 'prediction' must be one text, not null"),
-        ([{"question_id": 1, "text": "x"}], "line 1: 'doc_id' must be the row's position (0, 1, ...), not None; wanted is"),
+        (
+            [{"question_id": 1, "text": "x"}],
+            "line 1: 'doc_id' must be the row's position (0, 1, ...), not None; wanted is",
+        ),
     ],
 )
 def test_wrong_lines(tmp_path: Path, lines: list[Any], message: str) -> None:
