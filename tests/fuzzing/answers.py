@@ -68,13 +68,26 @@ def _answers() -> list[bytes]:
     ours = [{"doc_id": row, "prediction": f"text {row}"} for row in range(4)]
     theirs = [{"doc_id": row, "resps": [[f"text {row}"]], "target": "A"} for row in range(4)]
     replies = [{"doc_id": row, "replies": ["A", "B"]} for row in range(4)]
-    return ["".join(json.dumps(line) + "\n" for line in lines).encode() for lines in (ours, theirs, replies)]
+    named = [{"id": f"row {row}", "response": f"text {row}", "question": "Who?"} for row in range(4)]
+    files = (ours, theirs, replies, named)
+    return ["".join(json.dumps(line) + "\n" for line in lines).encode() for lines in files]
+
+
+@cache
+def _other_files() -> list[bytes]:
+    rows = [{"index": row, "split": "test", "prediction": f"text {row}"} for row in range(4)]
+    videos = [{"video_id": 0, "questions": [{"id": f"row {row}", "response": "A"} for row in range(4)]}]
+    texts = {f"row {row}": "A" for row in range(4)}
+    cells = "".join(f'"{row}"\t"test"\t"text, {row}"\n' for row in range(4))
+    table = f'"index"\t"split"\t"prediction"\n{cells}'
+    return [*(json.dumps(content).encode() for content in (rows, videos, texts)), table.encode()]
 
 
 @st.composite
 def answer_lines(draw: st.DrawFn) -> bytes:
     """Lines whose fields hold anything."""
-    names = st.sampled_from(["doc_id", "prediction", "resps", "filtered_resps", "replies", "task", "x"])
+    fields = "doc_id prediction resps filtered_resps replies task x id index response question input doc target split"
+    names = st.sampled_from(f"{fields} questions logs".split())
     values = JSON | st.integers(0, 4)
     lines = draw(st.lists(st.dictionaries(names, values, max_size=4) | JSON, max_size=5))
     return "".join(json.dumps(line) + "\n" for line in lines).encode("utf-8", "surrogatepass")
@@ -88,6 +101,15 @@ def check_answers(content: bytes, folder: Path) -> None:
     replies = refused(lambda: read_replies(path, 4))
     assert replies is None or set(replies) <= set(range(4))
     refused(lambda: ReplayAnswerer(path))
+
+
+def check_other_answers(content: bytes, folder: Path) -> None:
+    columns = {"id": [f"row {row}" for row in range(4)], "question": ["Who?", "When?"] * 2, "answer": [*"ABAB"]}
+    for name in ("answers.json", "answers.tsv", "answers.csv"):
+        path = folder / name
+        path.write_bytes(content)
+        found = refused(lambda path=path: read_predictions(path, 4, columns, named="id", split="test"))
+        assert found is None or (len(found) == 4 and all(isinstance(text, str) for text in found))
 
 
 @cache
@@ -111,5 +133,8 @@ def check_spreadsheet(content: bytes, folder: Path) -> None:
 TARGETS: dict[str, Target] = {
     "journal": Target(journals() | st.binary(max_size=200), check_journal),
     "predictions": Target(st.deferred(lambda: mutated(_answers())) | answer_lines(), check_answers),
+    "predictions (other files)": Target(
+        st.deferred(lambda: mutated([*_other_files(), *_answers()])) | answer_lines(), check_other_answers
+    ),
     "predictions (xlsx)": Target(st.deferred(lambda: mutated([_table()])), check_spreadsheet),
 }
