@@ -85,7 +85,8 @@ def read_predictions(
                 f"{where}: it answers row {row} of the split, but its question is that of row {rows_of[asked]}: "
                 + _OTHER_ORDER
             )
-        gold = record.get("target", record.get("answer"))
+        # "answer" is the right one in tables only; elsewhere it may be what the model was understood to say.
+        gold = record.get("answer" if "index" in record else "target")
         if isinstance(gold, (str, int, float)):
             golds.append((where, row, _words(gold)))
     missing = [row for row in range(count) if row not in found]

@@ -162,8 +162,14 @@ def test_right_answers_of_other_rows_are_refused(tmp_path: Path) -> None:
     mended = [*"BA", *golds[2:]]
     assert read_predictions(file, 20, {"answer": mended}) == ["A"] * 20  # a tenth may have been mended
     assert read_predictions(file, 20, {"answer": ["the right one"] * 20}) == ["A"] * 20  # written in another way
+    moved = {"answer": [*golds[1:], golds[0]]}
     with pytest.raises(UsageError, match=r"line 1: .* 'a', that of row 0 of the split is 'b' \(20 of 20 differ\)"):
-        read_predictions(file, 20, {"answer": [*golds[1:], golds[0]]})
+        read_predictions(file, 20, moved)
+    lines = [{"index": place, "prediction": "A", "answer": gold} for place, gold in enumerate(golds)]
+    with pytest.raises(UsageError, match=r"\(20 of 20 differ\)"):
+        read_predictions(write(file, lines), 20, moved)
+    lines = [{"doc_id": place, "prediction": "A", "answer": gold} for place, gold in enumerate(golds)]
+    assert read_predictions(write(file, lines), 20, moved) == ["A"] * 20  # it may be what the model said
 
 
 def edited(path: Path, member: str, pattern: bytes, new: bytes) -> Path:
