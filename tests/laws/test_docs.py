@@ -27,6 +27,12 @@ def test_the_architecture_page_names_files_at_all() -> None:
     assert len(NAMED.findall((ROOT / "docs/architecture.md").read_text(encoding="utf-8"))) > 20
 
 
+def test_the_number_of_benchmarks_is_said() -> None:
+    folders = {path.name for path in (ROOT / "tasks").iterdir() if path.is_dir()} - {"pocket", "groups"}
+    for document in ("README.md", "CHANGELOG.md"):
+        assert f"{len(folders)} benchmarks" in (ROOT / document).read_text(encoding="utf-8")
+
+
 def test_every_room_has_a_line_in_the_architecture_page() -> None:
     text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
     for room in (ROOT / "lladav_eval").iterdir():
