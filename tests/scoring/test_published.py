@@ -106,3 +106,19 @@ def test_guesses_do_not_depend_on_the_order(published: Path, name: str) -> None:
 def test_every_file_is_tried(published: Path) -> None:
     entries = json.loads((published / "expected.json").read_text(encoding="utf-8"))
     assert {entry["predictions"].removesuffix(".jsonl") for entry in entries} == set(FILES)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_table_of_the_docs_is_what_comes_out(published: Path, name: str) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs/scores.md").read_text(encoding="utf-8")
+    table = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith(f"| {name} |")]
+    assert table
+    entry, rows, texts = load(published, name)
+    scores = {protocol: score_all(entry["task"], rows, texts, protocol) for protocol in ("official", "strict")}  # type: ignore[arg-type]
+    counts = {protocol: count(score.status for score in found) for protocol, found in scores.items()}
+    for _, metric, n, _, official, strict, unparsed, empty, _ in table:
+        for protocol, said in (("official", official), ("strict", strict)):
+            figure = get_scorer(entry["task"]).aggregate(scores[protocol])[metric]
+            assert round(figure, len(said.partition(".")[2])) == float(said), protocol
+        assert unparsed == f"{counts['official'].unparsed} / {counts['strict'].unparsed}"
+        assert (int(n), int(empty)) == (counts["strict"].n, counts["strict"].empty)
