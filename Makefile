@@ -22,6 +22,7 @@ help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 	@echo
 	@echo "Knobs of make eval: TASK=$(TASK) MODEL=$(MODEL) LIMIT=N DATA=DIR ARGS='--seed 1'   (lladav-eval run --help lists all)"
+	@echo "make test: THREADS=2 ARGS='-k word'; all: PYTHON=$(PYTHON)"
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "error: Python 3.10 or newer is needed; set PYTHON=python3.x"; exit 3; }

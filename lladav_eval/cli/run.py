@@ -25,6 +25,8 @@ lladav-eval run --task mmmu --model GSAI-ML/LLaDA-V --engine ray --ray-address h
 
 lladav-eval run --task pocket --model pocket --gen 'stop=["\\n"]' --gen threshold=0.9 --out results/runs/mine
 
+lladav-eval run --task mathvista --model DIR --protocol official --judge gpt-4o@https://api.openai.com/v1
+
 lladav-eval run --task mmmu --model openai:MODEL@https://host/v1 --time-limit 120   # and later: --retry-failed
 
 Keys of --gen: gen_length, block_length, steps, temperature, cfg_scale, remasking, stop, suffix, seed, think_mode,
@@ -79,7 +81,8 @@ BatchSize = Annotated[str, typer.Option(help="Samples at once: auto or a number.
 ProtocolName = Annotated[Protocol, typer.Option(help="Prompts and answer rules.")]
 Data = Annotated[Path | None, typer.Option(help="Local data sets instead of the hub.")]
 Judge = Annotated[
-    str | None, typer.Option(help="MODEL@URL that official figures of MathVista, MathVerse and MMBench ask.")
+    str | None,
+    typer.Option(help="MODEL@URL that official figures of MathVista, MathVerse, MMBench ask; docs/scores.md has more."),
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.")]
 EngineName = Annotated[Engine, typer.Option(help="Who starts the workers: this command, or a Ray cluster.")]

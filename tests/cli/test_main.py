@@ -261,6 +261,15 @@ def test_what_a_command_does_is_not_cut_off(group: list[str], capsys: pytest.Cap
     assert "..." not in commands
 
 
+def test_every_command_has_an_example() -> None:
+    from typer.main import get_command
+
+    commands: dict[str, Any] = dict(get_command(app).commands)  # type: ignore[attr-defined]
+    commands |= {f"data {name}": command for name, command in commands["data"].commands.items()}
+    for name, command in commands.items():
+        assert f"lladav-eval {name}" in (command.epilog or ""), name
+
+
 def test_every_generation_setting_is_told() -> None:
     from lladav_eval.cli.run import EXAMPLES
     from lladav_eval.settings import TABLE

@@ -33,6 +33,14 @@ def test_the_number_of_benchmarks_is_said() -> None:
         assert f"{len(folders)} benchmarks" in (ROOT / document).read_text(encoding="utf-8")
 
 
+def test_every_variable_of_ours_is_told() -> None:
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "lladav_eval").rglob("*.py"))
+    text = "".join((ROOT / document).read_text(encoding="utf-8") for document in DOCUMENTS)
+    ours = set(re.findall('"(LLADAV_EVAL_[A-Z_]+)"', source)) - {"LLADAV_EVAL_DEBUG"}  # --debug, for processes below
+    assert "LLADAV_EVAL_DATA" in ours
+    assert not [name for name in ours if f"`{name}`" not in text]
+
+
 def test_every_room_has_a_line_in_the_architecture_page() -> None:
     text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
     for room in (ROOT / "lladav_eval").iterdir():
