@@ -59,6 +59,10 @@ def options(
     if debug:
         os.environ[DEBUG_VARIABLE] = "1"
     try:
+        import fcntl  # noqa: F401 (file locks, which runs, data and videos need)
+    except ImportError:
+        raise EnvironmentError_("Windows lacks the file locks that runs need: run it inside WSL") from None
+    try:
         os.getcwd()
     except FileNotFoundError:  # later some library ends the process for it
         raise EnvironmentError_("the current directory has been removed: change to another one") from None

@@ -261,6 +261,15 @@ def test_what_a_command_does_is_not_cut_off(group: list[str], capsys: pytest.Cap
     assert "..." not in commands
 
 
+def test_a_system_without_file_locks_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    code, _, err = call(capsys, "tasks")
+    assert (code, err.count("\n")) == (3, 1)
+    assert "run it inside WSL" in err
+
+
 def test_every_command_has_an_example() -> None:
     from typer.main import get_command
 
