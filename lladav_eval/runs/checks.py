@@ -54,7 +54,7 @@ def check_plan(plan: Plan, spec: RunSpec, console: Console | None) -> None:
         locate = import_module(f"lladav_eval.prompts.{family}").locate
         rows = (plan.task.eval_docs_no_media[index] for index in range(plan.count))
         check_layout(plan.name, rows, locate, plan.task.lmms_eval_specific_kwargs)
-    _check_rows(plan, get_scorer(family), spec.limit)
+    _check_rows(plan, get_scorer(family), spec)
     if get_scorer(family).judge is not None and spec.judge is None:
         say(
             console, f"note: {plan.name}: the official figure needs a judge and will stay empty; give --judge MODEL@URL"
@@ -119,16 +119,23 @@ def _check_columns(plan: Plan, metadata: dict[str, Any]) -> None:
             raise TaskError(f"{plan.name}: metadata.{name} names {column!r}, rows have {', '.join(map(str, row))}")
 
 
-def _check_rows(plan: Plan, scorer: Scorer, limit: int | None) -> None:
-    """Scores empty answers: what is wrong with a row, or missing beside it, shows before anything is answered."""
+def _check_rows(plan: Plan, scorer: Scorer, spec: RunSpec) -> None:
+    """Scores empty answers, and makes the judge's first prompt of another: what is wrong with a row, or missing beside
+    it, shows before anything is answered."""
     scores = []
     for place, row in enumerate(islice(plan.task.eval_docs_no_media, plan.count)):
         try:
             scores.append(scorer.score(row, "", "strict", place))
+            if scorer.judge is not None and spec.judge is not None:
+                scorer.judge.next_call(row, "?", ())
         except TaskError as error:
             raise TaskError(f"{plan.name}, row {place}: {error}") from None
     try:
         scorer.aggregate(scores)
     except TaskError as error:
-        fix = "" if limit is None else f"; --limit {limit} leaves out what belongs together, give another number"
+        fix = (
+            ""
+            if spec.limit is None
+            else f"; --limit {spec.limit} leaves out what belongs together, give another number"
+        )
         raise TaskError(f"{plan.name}: {error}{fix}") from None

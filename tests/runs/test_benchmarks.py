@@ -322,6 +322,17 @@ def mme(tmp_path: Path) -> Path:
     return write_rows(tmp_path / "data", "lmms-lab-encoder/MME", "test", rows)
 
 
+def test_what_a_judge_would_miss_in_rows_shows_before_anything_is_answered(mathvista: Path, tmp_path: Path) -> None:
+    table = next(mathvista.rglob("*.jsonl"))
+    rows = [json.loads(line) for line in table.read_text().splitlines()]
+    table.write_text("".join(json.dumps({k: v for k, v in row.items() if k != "query"}) + "\n" for row in rows))
+    model = Says(["14", "The answer is 14"])
+    spec = RunSpec(("lladav_mathvista",), "says", data=str(mathvista), judge="m@http://127.0.0.1:9/v1")
+    with pytest.raises(TaskError, match="lladav_mathvista, row 0: the column 'query' is missing"):
+        execute(spec, lambda: model, RunDirectory(tmp_path / "run"), ask=lambda *_: "14")
+    assert model.asked == []
+
+
 def test_a_failed_sample_counts_as_wrong_where_the_figure_needs_pairs(mme: Path, tmp_path: Path) -> None:
     (mme / "lmms-lab-encoder" / "MME" / "broken.png").write_bytes(b"x")
     table = next(mme.rglob("test.jsonl"))
