@@ -6,8 +6,10 @@ EXIF data and fills cut-off ones with grey). Here one pinned split is opened, an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from lladav_eval.errors import TaskError
 
 if TYPE_CHECKING:
     from lmms_eval.api.task import ConfigurableTask
@@ -20,7 +22,8 @@ class Docs:
 
     def __init__(self, table: Table, rows: Sequence[int] | None = None, columns: Sequence[str] | None = None) -> None:
         self.table = table
-        self._rows = range(len(table)) if rows is None else rows
+        self.places: Sequence[int] = range(len(table)) if rows is None else rows
+        """Where the rows stand in the table."""
         self.column_names = list(table.columns if columns is None else columns)
 
     @property
@@ -34,28 +37,48 @@ class Docs:
         return self.table.revision
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self.places)
 
     def __getitem__(self, key: int | str) -> Any:
         """One row, or a whole column of text."""
         if isinstance(key, str):
-            return [self.table.row(row, (key,))[key] for row in self._rows]
-        return self.table.row(self._rows[key], self.column_names)
+            return [self.table.row(row, (key,))[key] for row in self.places]
+        return self.table.row(self.places[key], self.column_names)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return (self[index] for index in range(len(self)))
 
     def where(self, index: int) -> str:
         """File and row, for errors."""
-        return self.table.where(self._rows[index])
+        return self.table.where(self.places[index])
 
     def select(self, indices: Sequence[int]) -> Docs:
         """These rows only."""
-        return Docs(self.table, [self._rows[index] for index in indices], self.column_names)
+        return Docs(self.table, [self.places[index] for index in indices], self.column_names)
 
     def without_media(self) -> Docs:
         """The same rows without the columns that hold media."""
-        return Docs(self.table, self._rows, [name for name in self.column_names if name in self.table.text_columns])
+        return Docs(self.table, self.places, [name for name in self.column_names if name in self.table.text_columns])
+
+
+def _chosen(table: Table, process_docs: Callable[[Docs], Any] | None, where: Mapping[str, Any]) -> Docs:
+    """The task's rows. Raises TaskError where scoring recorded answers, which goes by ``where``, would take others."""
+    named: Sequence[int] = range(len(table))
+    if where:
+        named = [place for place, row in enumerate(table.rows(tuple(where))) if row == where]
+        if not named:
+            raise TaskError(f"no row has {dict(where)}: the split is empty for this task")
+    docs: Any = Docs(table)
+    if process_docs is not None:
+        try:
+            docs = process_docs(docs)
+        except AttributeError as error:
+            offered = "column_names, rows[COLUMN] and select(INDICES)"
+            raise TaskError(f"process_docs: {error}; a benchmark's rows have {offered}") from None
+    if not isinstance(docs, Docs) or list(docs.places) != list(named):
+        chosen = f"those with {dict(where)}" if where else "all, as there is no `where`"
+        raise TaskError(f"process_docs must choose the same rows as metadata.where ({chosen}), in their order")
+    return docs
 
 
 def benchmark_task(config: Mapping[str, Any], table: Table) -> ConfigurableTask:
@@ -66,9 +89,7 @@ def benchmark_task(config: Mapping[str, Any], table: Table) -> ConfigurableTask:
         """Reads its rows from the data room instead of downloading them."""
 
         def download(self, dataset_kwargs: Any = None) -> None:
-            docs = Docs(table)
-            if self.config.process_docs is not None:
-                docs = self.config.process_docs(docs)
+            docs = _chosen(table, self.config.process_docs, (self.config.metadata or {}).get("where") or {})
             split = self.config.test_split or self.config.validation_split
             self.dataset = {split: docs}
             self.dataset_no_image = {split: docs.without_media()}
