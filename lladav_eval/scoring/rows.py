@@ -42,7 +42,7 @@ def text_of(row: Row, column: str) -> str:
         raise TaskError(f"the column {column!r} is missing; the row has {', '.join(map(str, row))}") from None
     if isinstance(value, str):
         return value
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and value == value:
         return str(value)
     raise TaskError(f"the column {column!r} must be text, not {_kind(value)}")
 
@@ -64,7 +64,8 @@ def list_of(row: Row, column: str) -> list[str]:
 
 
 def _kind(value: Any) -> str:
-    return "empty" if value is None else type(value).__name__
+    empty = value is None or (isinstance(value, float) and value != value)  # NaN is a table's empty cell
+    return "empty" if empty else type(value).__name__
 
 
 def _literal(text: str, column: str) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lladav_eval.errors import TaskError
-from lladav_eval.scoring.rows import list_of, options_in
+from lladav_eval.scoring.rows import list_of, options_in, text_of
 
 
 def test_a_list_may_be_written_as_text() -> None:
@@ -29,6 +29,13 @@ def test_what_is_no_list_is_one_line(cell: Any) -> None:
         list_of({"options": cell}, "options")
     with pytest.raises(TaskError, match="the column 'choices' is missing; the row has options"):
         list_of({"options": cell}, "choices")
+
+
+@pytest.mark.parametrize("cell", [None, float("nan")])
+def test_an_empty_cell_is_no_text(cell: Any) -> None:
+    assert text_of({"answer": 2.5}, "answer") == "2.5"
+    with pytest.raises(TaskError, match="the column 'answer' must be text, not empty"):
+        text_of({"answer": cell}, "answer")
 
 
 @pytest.mark.parametrize(
