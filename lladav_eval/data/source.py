@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lladav_eval.data.archive import unpack
 from lladav_eval.data.hub import Hub, RemoteFile, Selection
-from lladav_eval.data.layout import NoSuchSplit, Split, choose_files
+from lladav_eval.data.layout import ENDINGS, NoSuchSplit, Split, choose_files
 from lladav_eval.data.lock import Entry, PinnedFile, missing_files, pin, read_lock, update_lock, wrong_files
 from lladav_eval.data.table import Table
 from lladav_eval.errors import EnvironmentError_, TaskError, UsageError
@@ -81,7 +81,10 @@ def local_files(split: Split, root: Path) -> list[Path]:
     try:
         return [base / name for name in choose_files(names, split)]
     except NoSuchSplit as error:
-        raise NoSuchSplit(f"{error}; looked for {wanted}") from None
+        named = [name for name in names if Path(name).name.startswith(f"{split.split}.")]
+        other = next((name for name in named if not name.endswith(ENDINGS)), None)
+        unread = f"; {other} is in another format, write its rows in one of these" if other else ""
+        raise NoSuchSplit(f"{error}; looked for {wanted}{unread}") from None
 
 
 def _open_pinned(split: Split, root: Path, entry: Entry) -> Table:

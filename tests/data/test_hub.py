@@ -96,6 +96,11 @@ def test_offline_and_local_folders_never_touch_the_network(
         NoSuchSplit, match=r"has no split 'val'; it has: test; looked for .*/some/set/val\.parquet or .jsonl"
     ):
         open_table("some/set", None, "val", data_dir=tmp_path / "local")
+    write(tmp_path / "local" / "some" / "set" / "sub" / "val.tsv", b"index\timage\n")
+    with pytest.raises(
+        NoSuchSplit, match=r"val\.parquet or \.jsonl; sub/val\.tsv is in another format, write its rows"
+    ):
+        open_table("some/set", "sub", "val", data_dir=tmp_path / "local")
     with pytest.raises(UsageError, match="no such folder"):
         open_table("some/set", None, "val", data_dir=tmp_path / "nowhere")
 
