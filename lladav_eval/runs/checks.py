@@ -48,6 +48,7 @@ def check_plan(plan: Plan, spec: RunSpec, console: Console | None) -> None:
     family = metadata.get("family")
     if family is None:
         return
+    _check_wording(plan)
     if family in VIDEO_FAMILIES:
         from lladav_eval.prompts.videos import check_layout
 
@@ -117,6 +118,18 @@ def _check_columns(plan: Plan, metadata: dict[str, Any]) -> None:
         column = str(metadata.get(name, ""))
         if column and column not in row and column.partition(".")[0] not in row:
             raise TaskError(f"{plan.name}: metadata.{name} names {column!r}, rows have {', '.join(map(str, row))}")
+
+
+def _check_wording(plan: Plan) -> None:
+    """Prompts here are fixed: a wording in the YAML, as lmms-eval's own tasks take it, would change nothing unsaid."""
+    settings = plan.task.lmms_eval_specific_kwargs or {}
+    for name in ("pre_prompt", "post_prompt"):
+        wording = str(settings.get(name) or "").strip()
+        if wording and wording not in plan.task.fewshot_context(doc=plan.task.eval_docs_no_media[0], num_fewshot=0):
+            raise TaskError(
+                f"{plan.name}: {name} of lmms_eval_specific_kwargs isn't in the prompt, as doc_to_text doesn't read "
+                "it: leave it out, or give the task a doc_to_text of its own"
+            )
 
 
 def _check_rows(plan: Plan, scorer: Scorer, spec: RunSpec) -> None:

@@ -6,6 +6,7 @@ import io
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from lladav_eval.reports.load import load_run
 from lladav_eval.reports.regression import regress
 from lladav_eval.runs.execute import RunResult, execute
 from lladav_eval.runs.store import RunDirectory
+from lladav_eval.runs.tasks import tasks_dir
 
 
 class Says:
@@ -226,6 +228,22 @@ def test_a_malformed_row_ends_the_run_naming_file_and_row(pope: Path, tmp_path: 
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(TaskError, match=r"test\.jsonl, row 2 \(line 3\).*question"):
         run("lladav_pope", pope, Says(["yes"] * 4), tmp_path / "run")
+
+
+def test_a_wording_that_no_prompt_reads_is_refused(pope: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    for name, wording in (("longer", "Think first."), ("same", "Answer the question using a single word or phrase.")):
+        (tmp_path / "mine" / f"{name}.yaml").write_text(
+            f"include: {tasks_dir()}/pope/lladav_pope.yaml\ntask: lladav_{name}\n"
+            f'lmms_eval_specific_kwargs: {{default: {{pre_prompt: "", post_prompt: "\\n{wording}"}}}}\n'
+        )
+    spec = RunSpec(("lladav_longer",), "says", data=str(pope))
+    model, where = Says(["yes"] * 4), {"include_path": [tmp_path / "mine"]}
+    with pytest.raises(TaskError, match=r"lladav_longer: post_prompt .* isn't in the prompt, .* of its own"):
+        execute(spec, lambda: model, RunDirectory(tmp_path / "run"), **where)
+    assert model.asked == []
+    execute(replace(spec, tasks=("lladav_same",)), lambda: model, RunDirectory(tmp_path / "run"), **where)
+    assert len(model.asked) == 4
 
 
 def test_a_first_row_that_is_anothers_names_task_and_file(mme: Path, tmp_path: Path) -> None:
