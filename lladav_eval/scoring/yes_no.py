@@ -9,8 +9,8 @@ from lladav_eval.scoring.spoken import reconsidered, spoken
 
 _NOTHING_TO_SEE = (
     r"(?:image|picture|photo|video|context)s?"
-    r"(?:\s*(?:[.,;!]|$)|\s+here\b|\s+to\b|\s+(?:(?:is|was|are|were)\s+)?"
-    r"(?:provided|given|attached|available|uploaded|visible\s+to\s+me)\b)"
+    r"(?:\s*(?:[.,;!]|$)|\s+here\b|\s+to\s+(?:look|see|view|check|analy[sz]e|describe|answer|go)\b"
+    r"|\s+(?:(?:is|was|are|were)\s+)?(?:provided|given|attached|available|uploaded|visible\s+to\s+me)\b)"
 )
 """What makes "no" an excuse: "There is no image."; but "no image of a dog" is an answer."""
 _NUMBER = (

@@ -198,6 +198,13 @@ def test_an_interval_without_0_is_one_that_the_exact_test_confirms(wins: int, lo
     assert result.low <= 0 <= result.high or result.p <= 0.05
 
 
+def test_a_p_value_of_just_the_level_is_significant_and_its_interval_without_0() -> None:
+    found = compare_pairs([0] * 5 + [1] * 5, [1] * 10, alpha=1 / 16)
+    assert found.p == 1 / 16
+    assert found.low > 0
+    assert compare_pairs([0] * 5 + [1] * 5, [1] * 10, alpha=0.0624).low == 0
+
+
 def test_ratio_of_means_is_paired() -> None:
     first, second = [2.0, 4.0, 8.0, 2.0] * 25, [1.0, 2.0, 4.0, 1.0] * 25
     assert ratio_of_means(first, second) == pytest.approx((0.5, 0.5, 0.5))  # each pair has it: nothing is uncertain

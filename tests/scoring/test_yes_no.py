@@ -66,6 +66,7 @@ from lladav_eval.scoring.yes_no import extract_yes_no
         ("There is no image.", None),
         ("There is no image to look at.", None),
         ("No photos here", None),
+        ("There is no picture to the left of the door.", "no"),
         ("There is no image of a dog.", "no"),
         ("There is no picture on the wall.", "no"),
         ("No. 5 is on the shirt", None),
