@@ -218,6 +218,23 @@ def test_this_machine_is_measured() -> None:
     assert found.memory > 0.1
 
 
+def test_what_is_measured_is_what_was_done_by_the_time_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A product of two matrices, a copy (which reads and writes), a thousand small operations."""
+    sizes: list[int] = []
+
+    def seconds(work: Any, wait: Any) -> float:
+        done = work()
+        sizes.append(len(done))
+        return 2.0
+
+    monkeypatch.setattr(hardware, "_fastest", seconds)
+    found = hardware.measure(torch.device("cpu"), torch.float32)
+    side, copied, small = sizes
+    assert found.peak(torch.float32) == found.peak(torch.bfloat16) == pytest.approx(2 * side**3 / 2)
+    assert found.bandwidth == pytest.approx(2 * copied / 2 / 1e9)
+    assert found.dispatch == 2 / small
+
+
 BENCHMARKS = [name for name, entry in sorted(list_tasks().items()) if entry.kind == "task" and "pocket" not in name]
 
 

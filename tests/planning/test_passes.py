@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,10 @@ from torch.utils.flop_counter import FlopCounterMode
 import lladav_eval
 from lladav_eval import Request, SamplingParams
 from lladav_eval.model import kernels
+from lladav_eval.model.config import parse_config
 from lladav_eval.model.first_layer import MIN_PROMPT
 from lladav_eval.model.flops import tile_flops
+from lladav_eval.model.official import OFFICIAL_FIELDS
 from lladav_eval.planning.models import find_sizes
 from lladav_eval.planning.passes import passes
 from lladav_eval.planning.workload import Workload, prompt_size, workload
@@ -105,6 +108,43 @@ def test_a_counted_pass(checkpoint: Path) -> None:
     assert counter.get_total_flops() == pytest.approx(total, rel=1e-9)
 
 
+def test_the_numbers_that_a_pass_moves() -> None:
+    """By operation, each reading its inputs and writing its output: multiples of D and of I for a position."""
+    of_size = {
+        "norms": 4,
+        "projections": 3 + 3,
+        "rotation": 4,
+        "attention": 4,
+        "output": 2,
+        "sums": 6,
+        "gate, up": 2,
+        "down": 1,
+    }
+    of_inner = {"gate, up": 2, "product": 5, "down": 1}
+    config = replace(parse_config(OFFICIAL_FIELDS), num_key_value_heads=8)
+    layers, size, keys = config.num_hidden_layers, config.hidden_size, config.hidden_size // 32 * 8
+    each = layers * (sum(of_size.values()) * size + sum(of_inner.values()) * config.intermediate_size)
+    vocabulary, params = 1000, SamplingParams(4, 4, 2)
+    logits = 7 * vocabulary
+    first, second = passes(config, vocabulary, 90, params)
+    assert (first.elements, second.elements) == (94 * each + 4 * logits, 94 * each + 2 * logits)
+    stored = layers * 2 * keys
+    first, second = passes(config, vocabulary, 90, replace(params, cache="prefix"))
+    assert first.elements == 94 * (each + stored) + 4 * logits
+    assert second.elements == 4 * each + 94 * stored + 2 * logits  # the block alone is computed anew
+    first, second, *_ = passes(replace(config, causal=True), vocabulary, 90, params)
+    assert (first.elements, second.elements) == (90 * (each + stored) + logits, each + 91 * stored + logits)
+
+
+def test_a_single_layer_keeps_nothing() -> None:
+    config = replace(parse_config(OFFICIAL_FIELDS), num_hidden_layers=1)
+    params = SamplingParams(4, 4, 2)
+    assert passes(config, 1000, MIN_PROMPT, params, keeps=True) == passes(config, 1000, MIN_PROMPT, params)
+    two = replace(config, num_hidden_layers=2)
+    assert passes(two, 1000, MIN_PROMPT, params, keeps=True) != passes(two, 1000, MIN_PROMPT, params)
+    assert passes(two, 1000, MIN_PROMPT - 1, params, keeps=True) == passes(two, 1000, MIN_PROMPT - 1, params)
+
+
 def test_the_twin(tmp_path: Path) -> None:
     model = lladav_eval.load(write_checkpoint(tmp_path, lladav_eval_causal=True), device="cpu")
     params = SamplingParams(6, 6, 6)
@@ -118,7 +158,9 @@ def test_the_twin(tmp_path: Path) -> None:
 def test_a_threshold_counts_the_most_it_can_take(checkpoint: Path) -> None:
     model, params = lladav_eval.load(checkpoint, device="cpu"), SamplingParams(8, 8, 2, threshold=1.0)
     answer = model.generate([REQUESTS["text"]], params)[0]
-    assert answer.forward_passes <= len(passes(model.config, len(model.tokenizer), 30, params)) == 8
+    planned = passes(model.config, len(model.tokenizer), 30, params)
+    assert answer.forward_passes <= len(planned) == 8
+    assert planned == passes(model.config, len(model.tokenizer), 30, SamplingParams(8, 8, 8))  # one position a step
 
 
 @pytest.mark.parametrize("task", ["lladav_pocket_yesno", "lladav_pocket_images", "lladav_pocket_video"])
