@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -164,6 +165,7 @@ def parse_config(fields: dict[str, Any], directory: Path | None = None) -> Model
 
 def _transformer_sizes(fields: dict[str, Any]) -> dict[str, Any]:
     heads = size_of(fields, "num_attention_heads")
+    key_value_heads = heads if fields.get("num_key_value_heads") is None else size_of(fields, "num_key_value_heads")
     hidden = size_of(fields, "hidden_size")
     if hidden % heads:
         raise CheckpointError(f"hidden_size={hidden} is not divisible by num_attention_heads={heads}")
@@ -172,7 +174,7 @@ def _transformer_sizes(fields: dict[str, Any]) -> dict[str, Any]:
         "intermediate_size": size_of(fields, "intermediate_size"),
         "num_hidden_layers": size_of(fields, "num_hidden_layers"),
         "num_attention_heads": heads,
-        "num_key_value_heads": size_of(fields, "num_key_value_heads") if "num_key_value_heads" in fields else heads,
+        "num_key_value_heads": key_value_heads,
         "vocab_size": size_of(fields, "vocab_size"),
         "max_position_embeddings": size_of(fields, "max_position_embeddings"),
         "rms_norm_eps": number_of(fields, "rms_norm_eps"),
@@ -259,8 +261,11 @@ def _tower_sizes(tower: str, directory: Path | None) -> dict[str, Any] | None:
 
 
 def _pinpoints(fields: dict[str, Any], tile: int) -> tuple[tuple[int, int], ...]:
-    """Pixel sizes a tiled image may take; the text form ``(1x1),...,(6x6)`` counts in tiles (train.py)."""
+    """Pixel sizes a tiled image may take: a list, also as text; ``(1x1),...,(6x6)`` counts in tiles (mm_utils.py)."""
     value = fields.get("image_grid_pinpoints")
+    if isinstance(value, str) and "x" not in value:
+        with contextlib.suppress(ValueError, RecursionError):
+            value = json.loads(value.translate(str.maketrans("()", "[]")))
     if isinstance(value, str):
         corners = re.findall(r"\(([1-9]\d{0,3})x([1-9]\d{0,3})\)", value)
         if len(corners) < 2:

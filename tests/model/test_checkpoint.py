@@ -183,6 +183,22 @@ def test_unusable_config_is_one_clear_line(checkpoint: Path, content: str | None
     assert "\n" not in str(caught.value)
 
 
+def test_a_list_of_grids_may_be_text() -> None:
+    grids = parse_config({**FIELDS, "image_grid_pinpoints": [[16, 8], [8, 8]]}).image_grid_pinpoints
+    assert grids == ((16, 8), (8, 8))
+    for text in ("[(16, 8), (8, 8)]", "[[16, 8], [8, 8]]"):
+        assert parse_config({**FIELDS, "image_grid_pinpoints": text}).image_grid_pinpoints == grids
+    for text in ("[(16, 8)", "16, 8", "", "7"):
+        with pytest.raises(CheckpointError, match="image_grid_pinpoints"):
+            parse_config({**FIELDS, "image_grid_pinpoints": text})
+
+
+def test_without_a_number_of_key_value_heads_each_head_has_its_own() -> None:
+    fields = {name: value for name, value in FIELDS.items() if name != "num_key_value_heads"}
+    for given in (fields, {**fields, "num_key_value_heads": None}):
+        assert parse_config(given).num_key_value_heads == FIELDS["num_attention_heads"]
+
+
 def test_official_config_gives_the_published_names_and_count(golden_dir: Path) -> None:
     config = parse_config(OFFICIAL_FIELDS)
     with torch.device("meta"):
