@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+from recorded import recorded
 from safetensors.torch import load_file
 
 from lladav_eval.model.bound import BoundPrompts
@@ -17,16 +21,19 @@ from lladav_eval.model.language import PackedLayout
 from lladav_eval.model.lladav import LladavModel
 from lladav_eval.model.loss import masked_diffusion_loss
 from lladav_eval.processing.chat import ChatTokenizer
-from lladav_eval.records import Prompt, Query
+from lladav_eval.processing.prompt import prepare
+from lladav_eval.processing.tiles import anyres_pixels
+from lladav_eval.records import Prompt, Query, Request
 
 EMBEDDING_TOLERANCE = 1e-5
 LOGIT_TOLERANCE = 1e-4
 MASK_ID = 126336
-TEXT_PROMPTS = ("t_animals", "t_sky", "t_8p2", "t_3p4", "t_hello")
-
-
-def read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+ASSEMBLY: dict[str, dict[str, Any]] = recorded("assembly_logits.json")
+PROMPTS: dict[str, dict[str, Any]] = recorded("generation_prompts.json")
+LOSS: dict[str, Any] = recorded("loss.json")
+OTHERS = re.compile(r"multi_pad_list|multi_anyres_list|video_frames_as_4d_tensor|sdpa_vs_eager|.*#logits")
+"""Recorded assemblies that are not evaluation's: several images as training passes them, a video taken for images, and
+measurements."""
 
 
 def tiny_model(golden_dir: Path, tile: int) -> LladavModel:
@@ -64,82 +71,81 @@ def embeddings_of(model: LladavModel, prompt: Prompt) -> torch.Tensor:
     return bound.embed([Query(0, bound.token_ids[0], torch.tensor([0]))])
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "single",
-        "single_nothink",
-        "single_maskword",
-        "multi2",
-        "video4",
-        "text",
-        "t_animals",
-        "t_sky",
-        "t_8p2",
-        "t_3p4",
-        "t_hello",
-    ],
-)
+@pytest.mark.parametrize("name", PROMPTS)
 def test_embeddings_after_assembly_equal_the_recorded_ones(model76: LladavModel, golden_dir: Path, name: str) -> None:
     tensors = load_file(golden_dir / "generation_prompts.safetensors")
-    entry = read(golden_dir / "generation_prompts.json")[name]
-    ours = embeddings_of(model76, prompt_of(entry, tensors.get(f"pixels/{name}")))
+    ours = embeddings_of(model76, prompt_of(PROMPTS[name], tensors.get(f"pixels/{name}")))
     torch.testing.assert_close(ours, tensors[f"inputs_embeds/{name}"][0], atol=EMBEDDING_TOLERANCE, rtol=0)
 
 
 def test_tower_and_projector_equal_the_recorded_ones(model384: LladavModel, golden_dir: Path) -> None:
-    from PIL import Image
-
-    from lladav_eval.processing.tiles import anyres_pixels
-
-    recorded = load_file(golden_dir / "assembly_384.safetensors")
+    expected = load_file(golden_dir / "assembly_384.safetensors")
     with Image.open(golden_dir / "images" / "rgb_200x150.png") as image:
         pixels = anyres_pixels(image, model384.config)
     features = model384.model.vision_tower(pixels)
-    torch.testing.assert_close(features, recorded["vision_tower/rgb_200x150@384"], atol=EMBEDDING_TOLERANCE, rtol=1e-5)
+    torch.testing.assert_close(features, expected["vision_tower/rgb_200x150@384"], atol=EMBEDDING_TOLERANCE, rtol=1e-5)
     projected = model384.model.mm_projector(features)
-    torch.testing.assert_close(projected, recorded["projector/rgb_200x150@384"], atol=EMBEDDING_TOLERANCE, rtol=1e-5)
+    torch.testing.assert_close(projected, expected["projector/rgb_200x150@384"], atol=EMBEDDING_TOLERANCE, rtol=1e-5)
 
 
-def image_cases() -> list[str]:
-    names = ["rgb_640x480", "rgb_200x150", "rgb_672x672", "rgb_1600x1200", "wide_1500x120", "tall_100x1300"]
-    return [f"single/{name}@{tile}" for tile in (76, 384) for name in names]
+def request_of(case: str, golden_dir: Path) -> Request:
+    """The question and the media of a recorded assembly."""
+    entry = ASSEMBLY[case]
+    question = entry["prompt"].split("user<|end_header_id|>\n\n", 1)[1].rsplit("<|eot_id|>", 1)[0]
+    folder, name = golden_dir / "images", case.split("/")[-1].split("@")[0]
+    if entry["modalities"] == ["video"]:
+        with np.load(golden_dir / "video_frames.npz") as videos:
+            (frames,) = (videos[key] for key in videos if key.startswith(f"{name}_"))
+        images = tuple(Image.fromarray(frame) for frame in frames)
+        return Request(question, video=images, num_frames=len(images))
+    if entry["image_sizes"] is None:
+        return Request(question)
+    if case.startswith("single/"):
+        return Request(question, (Image.open(folder / f"{name}.png"),))
+    named = [next(folder.glob(f"*_{width}x{height}.png")) for width, height in entry["image_sizes"]]
+    return Request(question, tuple(Image.open(path) for path in named))
 
 
-@pytest.mark.parametrize("case", image_cases())
-def test_assembly_of_one_image_has_the_recorded_sums(
+def bound_case(case: str, golden_dir: Path, model76: LladavModel, model384: LladavModel) -> BoundPrompts:
+    """A recorded assembly, made anew from its question and media."""
+    tile = 384 if case.endswith("@384") else 76
+    model = model384 if tile == 384 else model76
+    newlines = re.match(r"video_newline_(\w+)/", case)
+    if newlines:
+        config = dataclasses.replace(model.config, newline_position=newlines[1])
+        varied = LladavModel(config)
+        varied.load_state_dict(model.state_dict(), assign=True)
+        model = varied
+    tokenizer = ChatTokenizer.from_dir(golden_dir / f"tiny-lladav-{tile}")
+    prompt = prepare(request_of(case, golden_dir), tokenizer, model.config)
+    assert list(prompt.token_ids) == ASSEMBLY[case]["input_ids"]
+    return BoundPrompts.bind(model, [prompt])
+
+
+@pytest.mark.parametrize("case", [name for name in ASSEMBLY if not OTHERS.match(name)])
+@torch.inference_mode()
+def test_assembly_of_question_and_media_has_the_recorded_sums(
     model76: LladavModel, model384: LladavModel, golden_dir: Path, case: str
 ) -> None:
-    from PIL import Image
-
-    from lladav_eval.processing.tiles import anyres_pixels
-
-    entry = read(golden_dir / "assembly_logits.json")[case]
-    name, tile = case.removeprefix("single/").split("@")
-    model = model76 if tile == "76" else model384
-    with Image.open(golden_dir / "images" / f"{name}.png") as image:
-        ours = embeddings_of(model, prompt_of(entry, anyres_pixels(image, model.config)[None]))
+    entry = ASSEMBLY[case]
+    bound = bound_case(case, golden_dir, model76, model384)
+    ours = bound.embed([Query(0, bound.token_ids[0], torch.tensor([0]))])
     assert [1, *ours.shape] == entry["shape"]
     full = load_file(golden_dir / "assembly_384.safetensors").get(f"embeds/{case}")
-    if full is not None and name != "tall_100x1300":  # Pillow 13 resizes that one by up to 21 levels differently
-        torch.testing.assert_close(ours, full[0], atol=2e-4, rtol=0)
+    if full is not None:
+        torch.testing.assert_close(ours, full[0], atol=EMBEDDING_TOLERANCE, rtol=0)
     wide = ours.double()
-    assert wide.sum().item() == pytest.approx(entry["sum"], abs=2e-5 * entry["abs_sum"])
-    assert wide.pow(2).sum().item() == pytest.approx(entry["sq_sum"], rel=2e-4)
+    assert wide.sum().item() == pytest.approx(entry["sum"], abs=1e-6 * entry["abs_sum"])
+    assert wide.pow(2).sum().item() == pytest.approx(entry["sq_sum"], rel=1e-5)
 
 
-def logit_cases() -> list[tuple[str, str]]:
-    return [("single", "single/rgb_200x150@76#logits"), ("text", "text_only#logits")]
-
-
-@pytest.mark.parametrize(("name", "case"), logit_cases())
+@pytest.mark.parametrize("case", [name for name in ASSEMBLY if "argmax_all" in ASSEMBLY[name]])
+@torch.inference_mode()
 def test_logits_of_one_forward_equal_the_recorded_ones(
-    model76: LladavModel, golden_dir: Path, name: str, case: str
+    model76: LladavModel, model384: LladavModel, golden_dir: Path, case: str
 ) -> None:
-    entry = read(golden_dir / "assembly_logits.json")[case]
-    call = read(golden_dir / "assembly_logits.json")[case.removesuffix("#logits")]
-    tensors = load_file(golden_dir / "generation_prompts.safetensors")
-    bound = BoundPrompts.bind(model76, [prompt_of(call, tensors.get(f"pixels/{name}"))])
+    entry = ASSEMBLY[case]
+    bound = bound_case(case.removesuffix("#logits"), golden_dir, model76, model384)
     ids = torch.cat((bound.token_ids[0], torch.full((entry["n_mask_appended"],), MASK_ID)))
     assert len(ids) == entry["L"]
     logits = bound([Query(0, ids, torch.arange(len(ids)))])[0]
@@ -150,27 +156,28 @@ def test_logits_of_one_forward_equal_the_recorded_ones(
         atol=LOGIT_TOLERANCE,
         rtol=0,
     )
-    assert logits.argmax(-1).tolist() == entry["argmax_all"]
+    if entry["min_top12_margin_all"] > LOGIT_TOLERANCE:
+        assert logits.argmax(-1).tolist() == entry["argmax_all"]
 
 
 def test_logit_values_of_a_large_image_equal_the_recorded_ones(model384: LladavModel, golden_dir: Path) -> None:
-    recorded = load_file(golden_dir / "assembly_384.safetensors")
-    embeddings = recorded["embeds/single/rgb_672x672@384"][0]
+    tensors = load_file(golden_dir / "assembly_384.safetensors")
+    embeddings = tensors["embeds/single/rgb_672x672@384"][0]
     mask = model384.model.embed_tokens(torch.full((16,), MASK_ID))
     embeddings = torch.cat((embeddings, mask))
     tail = torch.arange(len(embeddings) - 20, len(embeddings))
     layout = PackedLayout.build([len(embeddings)], [tail], torch.device("cpu"))
     logits = model384.logits(model384(embeddings, layout))
-    expected = recorded["logits_tail/single/rgb_672x672@384"]
+    expected = tensors["logits_tail/single/rgb_672x672@384"]
     torch.testing.assert_close(logits, expected, atol=LOGIT_TOLERANCE, rtol=0)
 
 
 @pytest.mark.parametrize(
-    "case", ["single_image", "multi_turn", "multi_turn_conversation_mask", "text_with_zero_image", "batch2_padded"]
+    ("case", "seed"),
+    [(name, seed) for name, case in LOSS.items() if "seeds" in case for seed in case["seeds"]],
 )
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_training_loss_equals_the_recorded_one(model76: LladavModel, golden_dir: Path, case: str, seed: int) -> None:
-    recorded = read(golden_dir / "loss.json")[case]["seeds"][str(seed)]
+def test_training_loss_equals_the_recorded_one(model76: LladavModel, golden_dir: Path, case: str, seed: str) -> None:
+    expected = LOSS[case]["seeds"][seed]
     tensors = load_file(golden_dir / "loss.safetensors")
     embeddings, labels = tensors[f"{case}/inputs_embeds"], tensors[f"{case}/labels"]
     is_masked, t = tensors[f"{case}/seed{seed}/mask"], tensors[f"{case}/seed{seed}/t"]
@@ -192,4 +199,4 @@ def test_training_loss_equals_the_recorded_one(model76: LladavModel, golden_dir:
         (labels != -100).sum(1).repeat_interleave(per_row),
         len(labels),
     )
-    assert loss.item() == pytest.approx(recorded["loss"], abs=1e-5, rel=1e-6)
+    assert loss.item() == pytest.approx(expected["loss"], abs=1e-5, rel=1e-6)
