@@ -321,6 +321,8 @@ class RunSpec:
     """Generation settings that override the task's, as (name, value) text."""
     protocol: Literal["official", "strict"] = "strict"
     """Which answer rule is the headline; benchmarks are scored under both from the same answers."""
+    include_path: tuple[str, ...] = ()
+    """Folders with tasks beside the project's own."""
     data: str | None = None
     """Local data folder of the benchmarks instead of the hub."""
     judge: str | None = None

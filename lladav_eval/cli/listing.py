@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from lladav_eval.cli.run import IncludePath
+
 Json = Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")]
 
 
@@ -16,7 +18,7 @@ def register(app: typer.Typer) -> None:
     app.command("models", epilog="Example: lladav-eval models")(models)
 
 
-def tasks(as_json: Json = False) -> None:
+def tasks(include_path: IncludePath = None, as_json: Json = False) -> None:
     """List the tasks and groups that --task accepts."""
     from lladav_eval.runs.tasks import PREFIX, list_tasks
 
@@ -29,7 +31,7 @@ def tasks(as_json: Json = False) -> None:
             "dataset": entry.dataset,
             "description": entry.description,
         }
-        for _, entry in sorted(list_tasks().items())
+        for _, entry in sorted(list_tasks(include_path or ()).items())
     ]
     if as_json:
         typer.echo(json.dumps(found, indent=2))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lladav_eval.cli.run import Cache, Dtype
+from lladav_eval.cli.run import Cache, Dtype, IncludePath
 
 if TYPE_CHECKING:
     import torch
@@ -50,6 +50,7 @@ def plan(
     batch_size: Annotated[str, typer.Option(help="Samples at once: auto is as a run does, or a number.")] = "auto",
     gen: Annotated[list[str] | None, typer.Option(help="KEY=VALUE over the task's setting; repeatable.")] = None,
     cache: Annotated[Cache | None, typer.Option(help="Approximate key-value cache, as in run.")] = None,
+    include_path: IncludePath = None,
     data: Annotated[Path | None, typer.Option(help="Local data sets whose rows are read.")] = None,
     rows: Annotated[int, typer.Option(min=1, help="Rows of a task that are read for their sizes.")] = 100,
     dtype: Annotated[Dtype | None, typer.Option(help="Number format; default: bfloat16, float32 on a CPU.")] = None,
@@ -68,9 +69,10 @@ def plan(
 
     if data is not None:
         _use_data(data)
-    size = _batch_size(batch_size)
+    size, folders = _batch_size(batch_size), tuple(map(str, include_path or ()))
     spec = RunSpec(
-        tasks=resolve_tasks(task.split(",")),
+        tasks=resolve_tasks(task.split(","), folders),
+        include_path=folders,
         model=model,
         limit=limit,
         gen=parse_overrides([*(gen or []), *([] if cache is None else [f"cache={cache.value}"])]),

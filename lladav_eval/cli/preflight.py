@@ -35,7 +35,7 @@ def check(spec: RunSpec) -> None:
         size = f" ({OFFICIAL_SIZE})" if spec.model == OFFICIAL else ""
         missing.append(f"the weights of {spec.model}{size}")
     if spec.data is None and not reachable:
-        missing += _missing_data(spec.tasks)
+        missing += _missing_data(spec)
     if spec.model == OFFICIAL and not elsewhere:
         missing += _missing_memory(spec)
     if missing:
@@ -63,7 +63,7 @@ def _is_cached(name: str) -> bool:
     return isinstance(try_to_load_from_cache(name, "config.json"), str)
 
 
-def _missing_data(tasks: tuple[str, ...]) -> list[str]:
+def _missing_data(spec: RunSpec) -> list[str]:
     """One entry per data set that was never fetched, with its size."""
     from lladav_eval.data.lock import read_lock
     from lladav_eval.data.recipe import read_recipe
@@ -72,8 +72,8 @@ def _missing_data(tasks: tuple[str, ...]) -> list[str]:
 
     pinned = read_lock(default_data_dir())
     missing: dict[str, str] = {}
-    for task in tasks:
-        recipe = read_recipe(read_task(task))
+    for task in spec.tasks:
+        recipe = read_recipe(read_task(task, spec.include_path))
         if recipe is not None and recipe.split.name not in pinned:
             size = "" if recipe.size_gb is None else f" (about {recipe.size_gb:g} GB)"
             missing[recipe.split.dataset] = f"the data set {recipe.split.dataset}{size}"

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lladav_eval.cli.run import IncludePath
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -35,6 +37,7 @@ def report(
     out: Annotated[Path | None, typer.Option(help="Folder of the report; default RUN/report.")] = None,
     media: Annotated[bool, typer.Option("--media/--no-media", help="Pictures, from the tasks' data sets.")] = True,
     max_media: Annotated[int, typer.Option(min=1, help="Megabytes of pictures at most.")] = 500,
+    include_path: IncludePath = None,
     data: Annotated[Path | None, typer.Option(help="Local data sets instead of the hub.")] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
 ) -> None:
@@ -52,7 +55,7 @@ def report(
     if media:
         from lladav_eval.cli.report_sources import Pictures
 
-        pictures = Pictures([side.run.path for side in sides], data, offline)
+        pictures = Pictures([side.run.path for side in sides], data, offline, include_path or ())
     folder = out if out is not None else run / ("report" if second is None else f"report-{second.resolve().name}")
     with console.status(f"writing {sum(len(side.run.samples) for side in sides)} samples"):
         page = write_html(folder, sides, pictures, max_media * 1_000_000)

@@ -105,14 +105,22 @@ def _tokenizer_changed(path: Path, directory: Path) -> str | None:
 class Pictures:
     """Gives a sample's pictures from its task's row, for runs made here or elsewhere."""
 
-    def __init__(self, runs: Sequence[Path], data: Path | None = None, offline: bool = False) -> None:
+    def __init__(
+        self,
+        runs: Sequence[Path],
+        data: Path | None = None,
+        offline: bool = False,
+        include_path: Sequence[Path] = (),
+    ) -> None:
         """Load the tasks of all runs; the first run that has a task says how its rows are asked for.
 
-        ``data`` None takes each run's own folder of local data sets, if it had one.
+        ``data`` None takes each run's own folder of local data sets, if it had one. Folders of tasks are never a run's
+        own: tasks bring code along, and a run may come from anybody.
 
         Raises TaskError, EnvironmentError_ or UsageError for a task whose rows can't be had.
         """
         self._plans: dict[str, Plan] = {}
+        self._include_path = include_path
         for path in runs:
             spec = _spec(path)
             self._add([name for name in map(str, spec["tasks"]) if name not in self._plans], spec, data, offline)
@@ -123,9 +131,10 @@ class Pictures:
         if data is None and spec.get("data") is not None:
             data = Path(str(spec["data"]))
         try:
-            tasks = load_tasks(names, data_dir=data, offline=offline)
+            tasks = load_tasks(names, self._include_path, data_dir=data, offline=offline)
         except EvalError as error:
-            raise type(error)(f"{error}; --no-media writes the report without pictures") from error
+            fix = "--include-path names the folder of the run's tasks, " if spec.get("include_path") else ""
+            raise type(error)(f"{error}; {fix}--no-media writes the report without pictures") from error
         for name in names:
             self._plans[name] = plan_task(name, tasks[name], _run_spec(spec))
 

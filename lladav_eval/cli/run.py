@@ -97,6 +97,9 @@ Seed = Annotated[int | None, typer.Option(help="Seed of temperature and random r
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Ask failed samples again.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ...; default: cuda if present.")]
 DtypeName = Annotated[Dtype | None, typer.Option(help="Number format; default: the checkpoint's choice.")]
+IncludePath = Annotated[
+    list[Path] | None, typer.Option(help="Folder with tasks of your own, beside the project's; repeatable.")
+]
 Accelerate = Annotated[
     list[Acceleration] | None,
     typer.Option(help="Compile the layers; launch a cache's small steps as CUDA graphs; repeatable."),
@@ -123,6 +126,7 @@ def run(
         Cache | None, typer.Option(help="Approximate key-value cache; with numbers: --gen cache=dllm:25,7,0.25.")
     ] = None,
     protocol: ProtocolName = Protocol.strict,
+    include_path: IncludePath = None,
     data: Data = None,
     judge: Judge = None,
     offline: Offline = False,
@@ -150,6 +154,7 @@ def run(
         batch_size=batch_size,
         gen=[*(gen or []), *([] if cache is None else [f"cache={cache.value}"])],
         protocol=protocol,
+        include_path=include_path,
         data=data,
         dtype=dtype,
         accelerate=accelerate,
@@ -177,6 +182,7 @@ def run_spec(
     batch_size: str,
     gen: Iterable[str],
     protocol: Protocol,
+    include_path: Iterable[Path] | None,
     data: Path | None,
     dtype: Dtype | None,
     accelerate: Iterable[Acceleration] | None,
@@ -193,8 +199,10 @@ def run_spec(
 
     if data is not None:
         _use_data(data)
+    folders = tuple(map(str, include_path or ()))
     return RunSpec(
-        tasks=resolve_tasks(task.split(",")),
+        tasks=resolve_tasks(task.split(","), folders),
+        include_path=folders,
         batch_size=_batch_size(batch_size),
         gen=parse_overrides(gen),
         protocol="official" if protocol is Protocol.official else "strict",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lladav_eval.cli.run import Protocol
+from lladav_eval.cli.run import IncludePath, Protocol
 
 if TYPE_CHECKING:
     from lladav_eval.runs.score import ScoreReport
@@ -32,6 +32,7 @@ def register(app: typer.Typer) -> None:
 def score(
     task: Annotated[str, typer.Option("--task", "-t", help="The benchmark: mmmu, chartqa, ...")],
     predictions: Annotated[Path, typer.Option("--predictions", "-p", help="File of recorded answers.")],
+    include_path: IncludePath = None,
     data: Annotated[Path | None, typer.Option(help="Local data sets instead of the hub.")] = None,
     protocol: Annotated[Protocol, typer.Option(help="Answer rules.")] = Protocol.official,
     judge_replies: Annotated[
@@ -57,6 +58,7 @@ def score(
         data_dir=data,
         offline=offline,
         judge_replies=judge_replies,
+        include_path=include_path or (),
     )
     for note in report.notes:
         typer.echo(f"note: {report.task}: {note}", err=True)

@@ -59,6 +59,7 @@ def sweep(
     out: Annotated[Path | None, typer.Option(help="Folder; default results/sweeps/<name of the sweep>.")] = None,
     batch_size: options.BatchSize = "auto",
     protocol: options.ProtocolName = Protocol.strict,
+    include_path: options.IncludePath = None,
     data: options.Data = None,
     judge: options.Judge = None,
     offline: options.Offline = False,
@@ -87,6 +88,7 @@ def sweep(
         batch_size=batch_size,
         gen=gen or (),
         protocol=protocol,
+        include_path=include_path,
         data=data,
         dtype=dtype,
         accelerate=accelerate,
@@ -103,7 +105,7 @@ def sweep(
         ray_address=ray_address,
     )
     axes = (read_axis("--steps", steps), read_axis("--block-length", block_length), read_caches(cache))
-    points, skipped = plan_grid(spec.tasks, spec.gen, *axes)
+    points, skipped = plan_grid(spec.tasks, spec.gen, *axes, include_path=spec.include_path)
     quiet_libraries(offline)
     folder = out if out is not None else DEFAULT_ROOT / run_id(spec)
     runs = _Runs(spec, folder, resume, retry_failed)

@@ -45,7 +45,7 @@ def workload(spec: RunSpec, task: str, config: ModelConfig, tokenizer: ChatToken
         UsageError: the task, its settings or its rows are wrong.
         EnvironmentError_: rows that aren't here, of a task nothing is assumed about.
     """
-    content = read_task(task)
+    content = read_task(task, spec.include_path)
     metadata = content.get("metadata")
     family = metadata.get("family") if isinstance(metadata, dict) else None
     try:
@@ -59,7 +59,8 @@ def workload(spec: RunSpec, task: str, config: ModelConfig, tokenizer: ChatToken
 def _from_rows(
     spec: RunSpec, task: str, config: ModelConfig, tokenizer: ChatTokenizer | None, sampled: int
 ) -> Workload:
-    loaded = load_tasks([task], data_dir=None if spec.data is None else Path(spec.data), offline=True)[task]
+    data = None if spec.data is None else Path(spec.data)
+    loaded = load_tasks([task], spec.include_path, data_dir=data, offline=True)[task]
     plan = plan_task(task, loaded, spec)
     params, read = plan.settings.params, min(sampled, plan.count)
     prompts, reasons = [], []

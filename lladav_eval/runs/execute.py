@@ -83,7 +83,6 @@ def execute(
     engine: StartEngine = LocalEngine,
     resume: bool = True,
     retry_failed: bool = False,
-    include_path: Sequence[Path] = (),
     console: Console | None = None,
     ask: Ask | None = None,
 ) -> RunResult:
@@ -102,9 +101,8 @@ def execute(
     again = manifest.command(spec, directory.path, retry_failed)
     with _removed_unless_used(directory, made), directory.lock(), interrupts() as stopped:
         try:
-            tasks = load_tasks(
-                spec.tasks, include_path, data_dir=None if spec.data is None else Path(spec.data), offline=spec.offline
-            )
+            data = None if spec.data is None else Path(spec.data)
+            tasks = load_tasks(spec.tasks, spec.include_path, data_dir=data, offline=spec.offline)
             plans = [plan_task(name, tasks[name], spec) for name in spec.tasks]
             for plan in plans:
                 check_plan(plan, spec, console)

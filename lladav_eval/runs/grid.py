@@ -90,7 +90,7 @@ def plan_grid(
     steps: Sequence[int | None],
     block_lengths: Sequence[int | None],
     caches: Sequence[str | None],
-    include_path: Sequence[Path] = (),
+    include_path: Sequence[str | Path] = (),
 ) -> tuple[list[Point], list[Skipped]]:
     """The points to run, and what is left out of them.
 

@@ -162,6 +162,8 @@ def command(spec: RunSpec, directory: Path, retry_failed: bool = False) -> str:
     for name, value, default in options:
         if value != default:
             words += [name, str(value)]
+    for folder in spec.include_path:
+        words += ["--include-path", folder]
     for name in spec.accelerate:
         words += ["--accelerate", name]
     for name, text in spec.gen:

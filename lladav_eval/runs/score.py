@@ -79,7 +79,7 @@ class ScoreReport:
         }
 
 
-def benchmark(name: str, include_path: Sequence[Path] = ()) -> Benchmark:
+def benchmark(name: str, include_path: Sequence[str | Path] = ()) -> Benchmark:
     """The benchmark behind a task name. Raises TaskError if it is unknown, a group, or none of the benchmarks."""
     tasks = resolve_tasks([name], include_path)
     if len(tasks) > 1:
@@ -115,7 +115,7 @@ def score_predictions(
     data_dir: Path | None = None,
     offline: bool = False,
     judge_replies: Path | None = None,
-    include_path: Sequence[Path] = (),
+    include_path: Sequence[str | Path] = (),
 ) -> ScoreReport:
     """Score a file of answers.
 

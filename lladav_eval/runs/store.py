@@ -40,7 +40,7 @@ _FREE = (
 def run_id(spec: RunSpec) -> str:
     """A readable name that is the same whenever the same thing is asked, so that a repeated command resumes."""
     facts = asdict(spec)
-    for name in _FREE:
+    for name in (*_FREE, *(() if spec.include_path else ("include_path",))):
         del facts[name]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
     tasks = "+".join(name.removeprefix("lladav_") for name in spec.tasks)

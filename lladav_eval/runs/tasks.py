@@ -83,7 +83,7 @@ def _read_yaml(path: Path, depth: int = 0) -> dict[str, Any]:
     return {**merged, **content}
 
 
-def list_tasks(include_path: Sequence[Path] = ()) -> dict[str, TaskEntry]:
+def list_tasks(include_path: Sequence[str | Path] = ()) -> dict[str, TaskEntry]:
     """Every task and group below the project's tasks and the given folders, by name. Later folders win."""
     return dict(_list_tasks((tasks_dir(), *(Path(path).resolve() for path in include_path))))
 
@@ -135,7 +135,7 @@ def _members(path: Path, items: Iterable[Any], depth: int = 0) -> Iterator[str]:
         yield inner
 
 
-def read_task(name: str, include_path: Sequence[Path] = ()) -> dict[str, Any]:
+def read_task(name: str, include_path: Sequence[str | Path] = ()) -> dict[str, Any]:
     """The YAML of a task given by its full name, its includes merged in, functions as text. Raises TaskError."""
     entry = list_tasks(include_path).get(name)
     if entry is None or entry.kind != "task":
@@ -143,7 +143,7 @@ def read_task(name: str, include_path: Sequence[Path] = ()) -> dict[str, Any]:
     return _read_yaml(entry.path)
 
 
-def resolve_tasks(names: Iterable[str], include_path: Sequence[Path] = ()) -> tuple[str, ...]:
+def resolve_tasks(names: Iterable[str], include_path: Sequence[str | Path] = ()) -> tuple[str, ...]:
     """Names as given (short or full, tasks or groups) -> full task names, in order, each once. Raises TaskError."""
     entries = list_tasks(include_path)
     found: dict[str, None] = {}
@@ -174,7 +174,7 @@ def _expand(name: str, entries: Mapping[str, TaskEntry], parents: tuple[str, ...
 
 def load_tasks(
     names: Sequence[str],
-    include_path: Sequence[Path] = (),
+    include_path: Sequence[str | Path] = (),
     *,
     data_dir: Path | None = None,
     offline: bool = False,
@@ -220,7 +220,7 @@ def load_tasks(
     return tasks
 
 
-def _check_content(name: str, include_path: Sequence[Path]) -> None:
+def _check_content(name: str, include_path: Sequence[str | Path]) -> None:
     """Raises TaskError where the YAML lacks what lmms-eval calls without a look."""
     content = read_task(name, include_path)
     absent = [key for key in ("dataset_path", "doc_to_text", "doc_to_target") if content.get(key) is None]
@@ -228,14 +228,14 @@ def _check_content(name: str, include_path: Sequence[Path]) -> None:
         raise TaskError(f"the task {name} has no {' and no '.join(absent)}: add it to its YAML")
 
 
-def is_benchmark(name: str, include_path: Sequence[Path] = ()) -> bool:
+def is_benchmark(name: str, include_path: Sequence[str | Path] = ()) -> bool:
     """Whether a task is one of the published benchmarks, whose rows the data room has."""
     metadata = read_task(name, include_path).get("metadata")
     return isinstance(metadata, dict) and "family" in metadata
 
 
 def _load_benchmark(
-    config: Mapping[str, Any], name: str, include_path: Sequence[Path], data_dir: Path | None, offline: bool
+    config: Mapping[str, Any], name: str, include_path: Sequence[str | Path], data_dir: Path | None, offline: bool
 ) -> ConfigurableTask:
     from lladav_eval.runs.docs import benchmark_task
     from lladav_eval.runs.score import benchmark, open_benchmark

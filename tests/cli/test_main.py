@@ -16,6 +16,7 @@ import toy
 
 from lladav_eval.cli import main as main_module
 from lladav_eval.cli.main import app, invoke
+from lladav_eval.runs.tasks import tasks_dir
 
 HEAVY = {"torch", "transformers", "lmms_eval", "datasets", "pandas", "numpy", "PIL", "yaml", "huggingface_hub"}
 
@@ -249,7 +250,7 @@ def test_the_options_are_those_of_the_design() -> None:
         "--task", "-t", "--model", "-m", "--limit", "--out", "--batch-size", "--gen", "--cache", "--protocol", "--data",
         "--judge", "--offline", "--engine", "--workers", "--ray-address", "--seed", "--resume", "--no-resume",
         "--retry-failed", "--device", "--dtype", "--trace", "--max-failures", "--time-limit",
-        "--accelerate",
+        "--accelerate", "--include-path",
     }  # fmt: skip
 
 
@@ -289,6 +290,32 @@ def test_every_generation_setting_is_told() -> None:
         assert name in EXAMPLES
         assert f"| `{name}`" in readme or f", `{name}`" in readme
     assert "cfg_scale" in names
+
+
+def test_a_folder_of_tasks_is_taken_by_every_command_that_reads_tasks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("own").mkdir()
+    suite = tasks_dir() / "pocket/lladav_pocket_choice.yaml"
+    Path("own/lladav_mine.yaml").write_text(f"include: {suite}\ntask: lladav_mine\n")
+    ask = ("--task", "mine", "--model", "pocket", "--include-path", "own")
+    assert invoke(("run", *ask, "--limit", "2", "--out", "run")) == 0
+    spec = json.loads(Path("run/manifest.json").read_text())["spec"]
+    assert spec["include_path"] == ["own"]
+    for command in (
+        ("tasks", "--include-path", "own"),
+        ("plan", *ask, "--gpu", "cpu"),
+        ("sweep", *ask, "--steps", "1,2", "--limit", "2", "--out", "sweep"),
+        ("report", "run", "--include-path", "own"),
+    ):
+        assert invoke(command) == 0, command
+        assert invoke([word for word in command if word not in ("--include-path", "own")]) == 2 * (
+            command[0] != "tasks"
+        )
+    capsys.readouterr()
+    assert invoke(("run", "--task", "mine", "--model", "pocket", "--include-path", "other")) == 2
+    assert "other does not exist" in capsys.readouterr().err
 
 
 def test_no_command_shows_the_help_as_it_is_written(capsys: pytest.CaptureFixture[str]) -> None:

@@ -156,6 +156,21 @@ def test_a_task_that_cannot_be_loaded_names_the_way_out(tmp_path: Path) -> None:
         Pictures([tmp_path])
 
 
+def test_no_folder_of_tasks_that_only_the_run_names_is_read(tmp_path: Path) -> None:
+    """Its functions would run."""
+    (tmp_path / "lladav_theirs.yaml").write_text(
+        "task: lladav_theirs\ndataset_path: json\ntest_split: test\ndoc_to_text: !function theirs.question\n"
+    )
+    spec = {"tasks": ["lladav_theirs"], "model": "m", "include_path": [str(tmp_path)]}
+    (tmp_path / "manifest.json").write_text(json.dumps({"spec": spec}))
+    with pytest.raises(
+        EvalError, match=r"is not a task; .*; --include-path names the folder of the run's tasks, --no-"
+    ):
+        Pictures([tmp_path])
+    with pytest.raises(EvalError, match="lladav_theirs has no doc_to_target"):
+        Pictures([tmp_path], include_path=[tmp_path])
+
+
 def test_the_frames_shown_are_those_the_model_saw() -> None:
     from lladav_eval.cli.report_sources import _frames
 

@@ -237,12 +237,12 @@ def test_a_wording_that_no_prompt_reads_is_refused(pope: Path, tmp_path: Path) -
             f"include: {tasks_dir()}/pope/lladav_pope.yaml\ntask: lladav_{name}\n"
             f'lmms_eval_specific_kwargs: {{default: {{pre_prompt: "", post_prompt: "\\n{wording}"}}}}\n'
         )
-    spec = RunSpec(("lladav_longer",), "says", data=str(pope))
-    model, where = Says(["yes"] * 4), {"include_path": [tmp_path / "mine"]}
+    spec = RunSpec(("lladav_longer",), "says", data=str(pope), include_path=(str(tmp_path / "mine"),))
+    model = Says(["yes"] * 4)
     with pytest.raises(TaskError, match=r"lladav_longer: post_prompt .* isn't in the prompt, .* of its own"):
-        execute(spec, lambda: model, RunDirectory(tmp_path / "run"), **where)
+        execute(spec, lambda: model, RunDirectory(tmp_path / "run"))
     assert model.asked == []
-    execute(replace(spec, tasks=("lladav_same",)), lambda: model, RunDirectory(tmp_path / "run"), **where)
+    execute(replace(spec, tasks=("lladav_same",)), lambda: model, RunDirectory(tmp_path / "run"))
     assert len(model.asked) == 4
 
 

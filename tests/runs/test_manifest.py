@@ -91,7 +91,16 @@ def test_every_option_of_the_command_line_is_repeated(tmp_path: Path, monkeypatc
         *("--gen", "steps=4", "--protocol", "official", "--data", str(tmp_path), "--judge", "j@http://127.0.0.1:9/v1"),
         *("--offline", "--engine", "ray", "--workers", "5", "--ray-address", "ray://head:10001", "--seed", "7"),
         *("--retry-failed", "--device", "cpu", "--dtype", "float32", "--trace", "--max-failures", "5%"),
-        *("--time-limit", "9.5", "--accelerate", "compile", "--accelerate", "cuda-graphs"),
+        *(
+            "--time-limit",
+            "9.5",
+            "--include-path",
+            str(tmp_path),
+            "--accelerate",
+            "compile",
+            "--accelerate",
+            "cuda-graphs",
+        ),
     )
     assert main.invoke(given) == 0
     spec = seen[0][0]

@@ -28,7 +28,14 @@ def test_the_name_of_a_run_follows_what_is_asked_alone() -> None:
         {"accelerate": ("compile",)},
     ):
         assert run_id(replace(SPEC, **same)) == run_id(SPEC)
-    for other in ({"limit": 5}, {"gen": (("steps", "2"),)}, {"seed": 1}, {"dtype": "float16"}, {"model": "x/LLaDA-V"}):
+    for other in (
+        {"limit": 5},
+        {"gen": (("steps", "2"),)},
+        {"seed": 1},
+        {"dtype": "float16"},
+        {"model": "x/LLaDA-V"},
+        {"include_path": ("x",)},
+    ):
         assert run_id(replace(SPEC, **other)) != run_id(SPEC)
 
 
