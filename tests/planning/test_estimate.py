@@ -59,6 +59,9 @@ def test_a_batch_takes_what_the_formula_says() -> None:
     slow = planned(replace(device, bandwidth=10), work)
     assert slow.bound == "bandwidth"
     assert slow.seconds == pytest.approx(100 * moving + 32 * OPERATIONS_PER_LAYER * 1e-5 + SAMPLER_SECONDS)
+    slow = planned(replace(device, bandwidth=10), replace(work, rows=2), batch_size=2)
+    moving = (weights + 2 * 2 * one.elements) / 10e9
+    assert slow.seconds == pytest.approx(moving + 32 * OPERATIONS_PER_LAYER * 1e-5 + 2 * SAMPLER_SECONDS)
 
 
 @pytest.mark.parametrize("key_heads", [32, 8])
@@ -86,6 +89,12 @@ def test_the_tower_adds_its_operations() -> None:
 def test_rows_that_are_assumed_have_not_been_read() -> None:
     assert planned(work=replace(WORK, assumed=True)).rows_read == 0
     assert planned().rows_read == 2
+
+
+def test_what_is_said_of_prompts_are_means() -> None:
+    found = planned()
+    assert (found.prompt_tokens, found.prompt_tokens_max) == (2300, 3000)
+    assert (found.visual_tokens, found.tiles, found.forward_passes) == (2200, 3.5, 2)
 
 
 def test_memory_is_filled_and_not_exceeded() -> None:
@@ -295,6 +304,13 @@ def test_nothing_is_assumed_about_a_users_own_task(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("lladav_eval.planning.workload.load_tasks", missing)
     with pytest.raises(EnvironmentError_, match="no rows"):
         workload(RunSpec(tasks=("lladav_pocket_yesno",), model="m"), "lladav_pocket_yesno", CONFIG, None, 5)
+
+
+@pytest.mark.parametrize(("sampled", "read"), [(3, 3), (100, 7)])
+def test_no_more_rows_are_read_than_asked_for_and_there(sampled: int, read: int) -> None:
+    spec = RunSpec(tasks=("lladav_pocket_yesno",), model="m", limit=7)
+    found = workload(spec, spec.tasks[0], CONFIG, None, sampled)
+    assert (found.rows, len(found.prompts), found.note) == (7, read, None)
 
 
 def test_rows_that_cant_be_asked_cost_nothing_and_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
