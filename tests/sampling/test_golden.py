@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +32,9 @@ CONFIDENCE_TOLERANCE = 1e-4
 FAIR_MARGIN = 1e-4
 """Kernels differ by about 3e-5 in the logits: a case whose recorded margins are smaller proves nothing."""
 SHIPPED_SETTINGS = ("gen_length", "block_length", "steps", "temperature", "cfg_scale", "remasking")
+FURTHER = Path(__file__).parents[1] / "golden" / "generation_further.json"
+"""Random settings, answered by the authors' code on the same weights and prompts: stop strings, suffix, guidance, noise
+and random remasking in any company."""
 CASES: dict[str, dict[str, Any]] = {case["case"]: case for case in recorded("generation.json")}
 
 
@@ -187,6 +191,18 @@ def _really_filled(step: dict[str, Any], answer: list[int]) -> list[tuple[int, i
         for position, token, confidence in rows
         if confidence is not None or (position >= 0 and answer[position] == MASK_ID)
     ]
+
+
+def test_further_settings(golden: Golden) -> None:
+    cases = json.loads(FURTHER.read_text(encoding="utf-8"))
+    assert len(cases) == 56
+    wrong = []
+    for number, case in enumerate(cases):
+        (ours,) = golden.run([case])
+        passes = case["n_forwards"] * (2 if golden.params(case).cfg_scale else 1)
+        if (list(ours.token_ids), ours.forward_passes) != (case["output_ids"], passes):
+            wrong.append(number)
+    assert wrong == []
 
 
 def test_batches_of_different_prompts_equal_the_recordings(golden: Golden) -> None:
