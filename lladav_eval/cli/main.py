@@ -21,7 +21,7 @@ import typer
 import lladav_eval
 from lladav_eval.cli import compare, data, doctor, leaderboard, listing, log, plan, regress, report, run, score, sweep
 from lladav_eval.cli.console import keep_streams
-from lladav_eval.engine.threads import wait_passively
+from lladav_eval.engine.threads import wait_briefly
 from lladav_eval.errors import EnvironmentError_, EvalError, Interrupted
 from lladav_eval.interrupts import interrupts
 
@@ -71,7 +71,7 @@ def options(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``lladav-eval``."""
     keep_streams()
-    wait_passively()
+    wait_briefly()
     code = invoke(arguments)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing but the interpreter's own end is left
     sys.exit(code)
