@@ -113,9 +113,9 @@ def measure(samples: int, batch_size: int, folder: Path, profile: bool) -> dict[
             profiler.enable()
         return Costless()
 
-    spec = RunSpec(tasks=(NAME,), model="costless", limit=samples, batch_size=batch_size, offline=True)
+    spec = RunSpec((NAME,), "costless", limit=samples, batch_size=batch_size, offline=True, include_path=(str(folder),))
     directory = RunDirectory(folder / f"run-{samples}")
-    result = execute(spec, load, directory, include_path=[folder])
+    result = execute(spec, load, directory)
     seconds, cpu = time.perf_counter() - begun[0], time.process_time() - begun[1]
     profiler.disable()
     if profile:

@@ -1,8 +1,8 @@
 """Times ``--accelerate compile`` and ``--accelerate cuda-graphs`` against neither, by mode, in one process.
 
-    python benchmarks/accelerate.py                  # on a GPU: the sizes of the 8B model, bfloat16
-    python benchmarks/accelerate.py --size medium    # the model that benchmarks/generation.py times
-    python benchmarks/accelerate.py --size small     # a check of the script itself, on any machine
+    python benchmarks/launching.py                  # on a GPU: the sizes of the 8B model, bfloat16
+    python benchmarks/launching.py --size medium    # the model that benchmarks/generation.py times
+    python benchmarks/launching.py --size small     # a check of the script itself, on any machine
 
 One prompt of random ids, random weights, every step of the generation. All ways to launch a mode share the weights and
 take turns; the first round, in which kernels are compiled, is not counted. ``equal_tokens`` is against neither: other
@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 rows[-1]["equal_tokens"] = f"{equal}/{len(tokens[name])}"
                 print(json.dumps(rows[-1]), flush=True)
     card = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    print(json.dumps({"benchmark": "accelerate", "device": card, "torch": torch.__version__, "rows": rows}))
+    print(json.dumps({"benchmark": "launching", "device": card, "torch": torch.__version__, "rows": rows}))
 
 
 if __name__ == "__main__":
