@@ -47,7 +47,8 @@ def play(name: str, seconds: float, keep: Path) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (12 << 30, 12 << 30))
     signal.signal(signal.SIGALRM, late)
     target, end = TARGETS[name], time.monotonic() + seconds
-    tried, found, slowest = 0, [], 0.0
+    found: list[dict[str, str]] = []
+    tried, slowest = 0, 0.0
     last, state = keep / f"{name}.last", keep / f"{name}.json"
 
     def one(data: Any) -> None:

@@ -34,7 +34,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -103,11 +103,11 @@ class Side:
 @contextmanager
 def usual_kernels() -> Iterator[None]:
     """What torch computes with by itself, as the authors' code does; ours takes oneDNN where that is faster."""
-    torch.backends.mkldnn.enabled = False
+    torch.backends.mkldnn.set_flags(False)
     try:
         yield
     finally:
-        torch.backends.mkldnn.enabled = True
+        torch.backends.mkldnn.set_flags(True)
 
 
 def run_plain(model: LladavModel, size: Size, prompt: Tensor, params: SamplingParams, steps: int) -> Side:
@@ -155,8 +155,9 @@ def matmul_peaks(width: int = 4096, repeats: int = 5) -> tuple[float, float]:
     """Best GFLOP/s of a float32 matrix product, by torch itself and by model/kernels.py."""
     left, right = torch.randn(width, width), torch.randn(width, width)
     best = [float("inf"), float("inf")]
+    sides: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (torch.matmul, linear)
     for _ in range(repeats):
-        for side, multiply in enumerate((torch.matmul, linear)):
+        for side, multiply in enumerate(sides):
             start = time.perf_counter()
             multiply(left, right)
             best[side] = min(best[side], time.perf_counter() - start)
@@ -280,7 +281,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if folder is not None:
             save_file(model.state_dict(), Path(folder) / "model.safetensors")
         for setting in settings:
-            rows.append(time_setting(model, size, prompt, setting, folder and Path(folder), options))
+            rows.append(time_setting(model, size, prompt, setting, Path(folder) if folder else None, options))
             print_row(rows[-1])
     usual, fast = (max(*both) for both in zip(before, matmul_peaks(), strict=True))
     for row in rows:

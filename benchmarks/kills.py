@@ -228,7 +228,7 @@ def problems(broken: Trial, whole: Trial, samples: int, batch_size: int) -> list
     ):
         if ours != theirs:
             found.append(f"{name} differs from the unbroken run's")
-    times = Counter()
+    times: Counter[tuple[str, int]] = Counter()
     for line in (broken.run / "journal.jsonl").read_text().splitlines():
         record = json.loads(line)["record"]
         times[record["task"], record["doc_id"]] += 1

@@ -69,7 +69,7 @@ def write_shard(path: Path, shapes: Shapes, generator: torch.Generator) -> None:
         for name, shape in shapes.items():
             is_norm = "norm" in name and name.endswith("weight")
             tensor = torch.empty(shape, dtype=torch.bfloat16).normal_(float(is_norm), 0.02, generator=generator)
-            file.write(memoryview(tensor.flatten().view(torch.uint8).numpy()))
+            file.write(tensor.flatten().view(torch.uint8).numpy().data)
 
 
 def write_checkpoint(directory: Path) -> int:

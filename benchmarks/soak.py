@@ -126,8 +126,8 @@ def use_fake(tasks: Path, asked: Path) -> None:
     sys.modules["lladav_eval.adapters.models"] = module
     invoke = main.invoke
 
-    def noted(words: list[str]) -> int:
-        code = invoke(words)
+    def noted(arguments: Sequence[str] | None = None) -> int:
+        code = invoke(arguments)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         (asked.parent / "peak").write_text(str(peak))
         return code
