@@ -38,7 +38,7 @@ def register(main: typer.Typer) -> None:
 
 @app.command("list", epilog="Example: lladav-eval data list")
 def list_data(data: Data = None) -> None:
-    """List the data set of every task and its state. Its size, and what is in the data folder. No network."""
+    """List every task's data set, and what is there of it. No network."""
     from rich.table import Table
     from rich.text import Text
 
@@ -110,7 +110,7 @@ def fetch_data(
 
 @app.command("lock", epilog="Example: lladav-eval data lock --task mmmu --data ./data")
 def lock_data(task: Task, data: Data = None, accept_new_revision: Accept = False) -> None:
-    """Pin the files that lie in a data folder. Whoever put them there. No network."""
+    """Pin the files that lie in a data folder. It doesn't matter who put them there; no network."""
     from lladav_eval.data.source import pin_local
     from lladav_eval.runs.tasks import resolve_tasks
 
@@ -122,7 +122,7 @@ def lock_data(task: Task, data: Data = None, accept_new_revision: Accept = False
 
 @app.command("verify", epilog="Example: lladav-eval data verify --data ./data")
 def verify_data(task: MaybeTask = None, data: Data = None) -> None:
-    """Compare files with their pinned checksums. Of a data folder and its lock file; exit code 1 if one differs."""
+    """Compare files with their pinned checksums. Exit code 1 if one differs."""
     from lladav_eval.data.lock import LOCK_NAME, read_lock, wrong_files
     from lladav_eval.errors import UsageError
     from lladav_eval.runs.tasks import resolve_tasks
@@ -155,7 +155,7 @@ def export_data(
         bool, typer.Option("--text-only", help="Without images and videos: enough for score.")
     ] = False,
 ) -> None:
-    """Write the data sets of tasks as a folder for --data. One file a split, revisions pinned."""
+    """Write tasks' data sets as a folder for --data. One file a split, revisions pinned."""
     from lladav_eval.cli.quiet import quiet_libraries
 
     quiet_libraries(offline)

@@ -38,7 +38,7 @@ def leaderboard(
     output: Annotated[Format, typer.Option("--format", help="card: the runs alone, as YAML.")] = Format.md,
     out: Annotated[Path | None, typer.Option(help="Write here instead of the terminal.")] = None,
 ) -> None:
-    """Show runs beside the published scores. Grouped by kind of model."""
+    """Show runs beside the published scores. By kind of model."""
     from lladav_eval.reports.leaderboard import build
     from lladav_eval.reports.leaderboard_formats import FORMATS, as_card
     from lladav_eval.reports.load import load_run
