@@ -35,7 +35,8 @@ def load_run(path: str | Path) -> RunData:
         if fields.get("schema", int) != 1:
             raise fields.wrong("schema", "1, the only version this program reads")
     _check_facts(manifest, results)
-    code = results.inner("code")
+    # Earlier versions wrote the commit at the end of a run into results.json; the answers are of that at its beginning.
+    code = (manifest if manifest.has("code") else results).inner("code")
     git = code.inner("git") if code.has("git") else None
     facts, found = manifest.inner("tasks"), results.inner("tasks")
     without = {name for name in results.names("tasks") if not found.inner(name).names("metrics")}
@@ -67,8 +68,6 @@ def _check_facts(manifest: Fields, results: Fields) -> None:
     """What stands beside the figures is what the run was. Raises UsageError where one of the two files was changed."""
     pairs = [("protocol", results.get("protocol", str), manifest.get("protocol", str))]
     pairs += [("fingerprint", results.get("fingerprint", str), manifest.inner("model").get("fingerprint", str))]
-    if manifest.has("code"):
-        pairs += [("code.git", results.inner("code").content.get("git"), manifest.inner("code").content.get("git"))]
     for name in results.names("tasks"):
         task, facts = results.inner("tasks").inner(name), manifest.inner("tasks").inner(name)
         pairs += [(f"tasks.{name}.version", task.value("version"), facts.content.get("version", task.value("version")))]
