@@ -12,12 +12,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from lladav_eval.errors import EnvironmentError_, SettingError, TaskError
+from lladav_eval.errors import EnvironmentError_, SampleError, SettingError, TaskError
 from lladav_eval.records import RunSpec
 from lladav_eval.runs.aggregations import Aggregation, args_for
 from lladav_eval.runs.own_judges import has_key, missing_key, without_judges
 from lladav_eval.runs.progress import say
-from lladav_eval.runs.questions import Plan, metadata_of
+from lladav_eval.runs.questions import Plan, metadata_of, prompt_text
 from lladav_eval.runs.verdicts import metric_names, process
 from lladav_eval.scoring.registry import Scorer, get_scorer
 
@@ -125,11 +125,19 @@ def _check_wording(plan: Plan) -> None:
     settings = plan.task.lmms_eval_specific_kwargs or {}
     for name in ("pre_prompt", "post_prompt"):
         wording = str(settings.get(name) or "").strip()
-        if wording and wording not in plan.task.fewshot_context(doc=plan.task.eval_docs_no_media[0], num_fewshot=0):
+        if wording and not _is_read(plan, wording):
             raise TaskError(
-                f"{plan.name}: {name} of lmms_eval_specific_kwargs isn't in the prompt, as doc_to_text doesn't read "
+                f"{plan.name}: {name} of lmms_eval_specific_kwargs isn't in any prompt, as doc_to_text doesn't read "
                 "it: leave it out, or give the task a doc_to_text of its own"
             )
+
+
+def _is_read(plan: Plan, wording: str) -> bool:
+    """Whether any row's prompt has it, as some ask one kind of question only so; True where one can't be told."""
+    try:
+        return any(wording in prompt_text(plan, row) for row in plan.task.eval_docs_no_media)
+    except SampleError:  # such as of a function that reads pictures
+        return True
 
 
 def _check_rows(plan: Plan, scorer: Scorer, spec: RunSpec) -> None:

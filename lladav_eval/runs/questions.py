@@ -131,7 +131,7 @@ def build(plan: Plan, doc_id: int, fingerprint: str) -> Item:
     text = ""
     try:
         doc, unreadable = _read_row(plan, doc_id)
-        text = _prompt_text(plan, doc)
+        text = prompt_text(plan, doc)
         if unreadable:
             raise MediaError(f"an image of the row can't be read: {unreadable}")
         request = _request(plan, doc, text)
@@ -158,7 +158,7 @@ def _read_row(plan: Plan, doc_id: int) -> tuple[Any, str | None]:
         return plan.task.eval_docs_no_media[doc_id], one_line(error)
 
 
-def _prompt_text(plan: Plan, doc: Any) -> str:
+def prompt_text(plan: Plan, doc: Any) -> str:
     """The question of a row, as lmms-eval itself would build it. Raises SampleError."""
     try:
         text = plan.task.fewshot_context(doc=doc, num_fewshot=0)

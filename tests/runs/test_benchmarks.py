@@ -239,11 +239,28 @@ def test_a_wording_that_no_prompt_reads_is_refused(pope: Path, tmp_path: Path) -
         )
     spec = RunSpec(("lladav_longer",), "says", data=str(pope), include_path=(str(tmp_path / "mine"),))
     model = Says(["yes"] * 4)
-    with pytest.raises(TaskError, match=r"lladav_longer: post_prompt .* isn't in the prompt, .* of its own"):
+    with pytest.raises(TaskError, match=r"lladav_longer: post_prompt .* isn't in any prompt, .* of its own"):
         execute(spec, lambda: model, RunDirectory(tmp_path / "run"))
     assert model.asked == []
     execute(replace(spec, tasks=("lladav_same",)), lambda: model, RunDirectory(tmp_path / "run"))
     assert len(model.asked) == 4
+
+
+@pytest.mark.parametrize("when", ["doc['answer'] == 'no'", "doc['image'] is not None"])
+def test_a_wording_of_some_rows_is_taken_with_or_without_pictures(pope: Path, tmp_path: Path, when: str) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "wording.py").write_text(
+        f"def asks(doc, lmms_eval_specific_kwargs):\n"
+        f"    return doc['question'] + (lmms_eval_specific_kwargs['post_prompt'] if {when} else '')\n"
+    )
+    (tmp_path / "mine" / "some.yaml").write_text(
+        f"include: {tasks_dir()}/pope/lladav_pope.yaml\ntask: lladav_some\ndoc_to_text: !function wording.asks\n"
+        'lmms_eval_specific_kwargs: {default: {post_prompt: " Think first."}}\n'
+    )
+    model, spec = Says(["yes"] * 4), RunSpec(("lladav_some",), "says", data=str(pope))
+    execute(replace(spec, include_path=(str(tmp_path / "mine"),)), lambda: model, RunDirectory(tmp_path / "run"))
+    asked = sum("Think first." in str(question.request) for question in model.asked)
+    assert (len(model.asked), asked) == (4, 4 if "image" in when else 2)
 
 
 def test_a_first_row_that_is_anothers_names_task_and_file(mme: Path, tmp_path: Path) -> None:
