@@ -141,14 +141,15 @@ def _is_read(plan: Plan, wording: str) -> bool:
 
 
 def _check_rows(plan: Plan, scorer: Scorer, spec: RunSpec) -> None:
-    """Scores empty answers, and makes the judge's first prompt of another: what is wrong with a row, or missing beside
+    """Scores empty answers, and makes a judge's prompts of others: what is wrong with a row, or missing beside
     it, shows before anything is answered."""
     scores = []
     for place, row in enumerate(islice(plan.task.eval_docs_no_media, plan.count)):
         try:
             scores.append(scorer.score(row, "", "strict", place))
             if scorer.judge is not None and spec.judge is not None:
-                scorer.judge.next_call(row, "?", ())
+                for replies in ((), ("?",)):  # some judges are asked twice, about other columns
+                    scorer.judge.next_call(row, "?", replies)
         except TaskError as error:
             raise TaskError(f"{plan.name}, row {place}: {error}") from None
     try:

@@ -204,18 +204,22 @@ def test_a_prompt_that_the_judge_refuses_leaves_one_verdict_open(mathvista: Path
     assert list(task["metrics"]) == ["strict"]
 
 
-def test_a_judge_that_says_nothing_of_use_is_asked_anew_and_not_for_ever(tmp_path: Path) -> None:
+@pytest.fixture
+def mathverse(tmp_path: Path) -> Path:
     row = {"sample_index": "1", "problem_index": "1", "problem_version": "Vision Only", "question": "", "answer": "2"}
     row |= {"question_for_eval": "", "question_type": "free-form", "metadata": {}, "query_wo": "x", "query_cot": "x"}
     row |= {"image": {"path": "picture.png"}}
-    data = write_rows(tmp_path / "data", "CaraJ/MathVerse-lmmseval/testmini_version_split", "vision_only", [row])
+    return write_rows(tmp_path / "data", "CaraJ/MathVerse-lmmseval/testmini_version_split", "vision_only", [row])
+
+
+def test_a_judge_that_says_nothing_of_use_is_asked_anew_and_not_for_ever(mathverse: Path, tmp_path: Path) -> None:
     attempts: list[int] = []
 
     def ask(prompt: str, max_tokens: int, attempt: int) -> str:
         attempts.append(attempt)
         return "hm"
 
-    task = run("lladav_mathverse_vision_only", data, Says(["three"]), tmp_path / "run", "official", ask=ask)
+    task = run("lladav_mathverse_vision_only", mathverse, Says(["three"]), tmp_path / "run", "official", ask=ask)
     found = task.results["tasks"]["lladav_mathverse_vision_only"]
     assert attempts == [0, 0, 1, 2, 3, 4]
     assert (found["unparsed"], found["waiting_for_judge"], found["metrics"]["official"]["value"]) == (1, 0, 0.0)
@@ -364,6 +368,16 @@ def test_what_a_judge_would_miss_in_rows_shows_before_anything_is_answered(mathv
     model = Says(["14", "The answer is 14"])
     spec = RunSpec(("lladav_mathvista",), "says", data=str(mathvista), judge="m@http://127.0.0.1:9/v1")
     with pytest.raises(TaskError, match="lladav_mathvista, row 0: the column 'query' is missing"):
+        execute(spec, lambda: model, RunDirectory(tmp_path / "run"), ask=lambda *_: "14")
+    assert model.asked == []
+
+
+def test_what_a_judges_second_prompt_would_miss_shows_as_early(mathverse: Path, tmp_path: Path) -> None:
+    table = next(mathverse.rglob("*.jsonl"))
+    table.write_text(table.read_text().replace('"question": ""', '"question": null'))
+    model = Says(["three"])
+    spec = RunSpec(("lladav_mathverse_vision_only",), "says", data=str(mathverse), judge="m@http://127.0.0.1:9/v1")
+    with pytest.raises(TaskError, match="row 0: the column 'question' must be text, not empty"):
         execute(spec, lambda: model, RunDirectory(tmp_path / "run"), ask=lambda *_: "14")
     assert model.asked == []
 
