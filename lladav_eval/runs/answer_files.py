@@ -84,7 +84,7 @@ def _separated(path: Path) -> Iterator[tuple[str, Record]]:
 
 
 def _check_header(path: Path, header: Any) -> None:
-    if "prediction" not in header:
+    if "prediction" not in header or "doc_id" in header:  # cells are text, and a doc_id is a number
         raise UsageError(
             f"{path}: the first row must name the columns 'index' and 'prediction', not {list(header)!r:.200}"
         )

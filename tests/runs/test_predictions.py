@@ -285,6 +285,7 @@ def test_a_table_in_another_order_is_refused(tmp_path: Path) -> None:
         ("a.csv", "index,prediction\n0,x,y\n", "row 2 has another number of cells"),
         ("a.csv", 'index,prediction\n0,"x', "can't be read as a table: unexpected end of data"),
         ("a.tsv", "index,prediction\n0,x\n", "must name the columns 'index' and 'prediction'"),
+        ("a.csv", "doc_id,prediction\n0,x\n", "must name the columns 'index' and 'prediction', not ['doc_id'"),
         ("OCR.txt", "0001.jpg\tIs it?\tYes\tNo\n", "line 1 is no JSON object; wanted is"),
         ("a.json", "[1]", "answer 1 is no JSON object but int; wanted is"),
         ("a.json", "{}", "answer 1: 'doc_id' must be the row's position"),
