@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 import torch
@@ -139,6 +141,20 @@ def test_the_pretended_graph_is_strict() -> None:
                 torch.cuda.graph(torch.cuda.CUDAGraph(), capture_error_mode="thread_local"),
             ):
                 wait()
+
+
+def test_what_a_graph_reads_and_writes_stays_until_it_is_given_up() -> None:
+    """The pretended graph would keep it alive by itself, a real one would read memory that is somebody else's."""
+    with pretend_cuda(), torch.inference_mode():
+        kept, compute = StepGraphs(), partial(torch.add, torch.ones(2).to("cuda"))
+        for _ in range(2):
+            x = torch.zeros(2).to("cuda")
+            hidden = kept.run("step", x, lambda: compute)
+        there = [weakref.ref(compute), weakref.ref(x), weakref.ref(hidden)]
+        del compute, x, hidden
+        assert all(one() is not None for one in there)
+        kept.clear()
+        assert all(one() is None for one in there)
 
 
 def test_a_failed_recording_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
