@@ -46,7 +46,7 @@ class Cache(str, Enum):
 
 
 class Protocol(str, Enum):
-    """Which prompts and answer rules the scores follow."""
+    """Which answer rule the scores follow."""
 
     official = "official"
     strict = "strict"
@@ -78,7 +78,7 @@ class Acceleration(str, Enum):
 Task = Annotated[str, typer.Option("--task", "-t", help="Tasks or groups, with commas: see `lladav-eval tasks`.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="First rows of every task only.")]
 BatchSize = Annotated[str, typer.Option(help="Samples at once: auto or a number.")]
-ProtocolName = Annotated[Protocol, typer.Option(help="Prompts and answer rules.")]
+ProtocolName = Annotated[Protocol, typer.Option(help="Answer rule of the scores; prompts are the same.")]
 Data = Annotated[Path | None, typer.Option(help="Local data sets instead of the hub.")]
 Judge = Annotated[
     str | None,
