@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lladav_eval.cli.run import IncludePath
+
 if TYPE_CHECKING:
     from lladav_eval.data.hub import RemoteFile
     from lladav_eval.data.lock import Entry
@@ -37,7 +39,7 @@ def register(main: typer.Typer) -> None:
 
 
 @app.command("list", epilog="Example: lladav-eval data list")
-def list_data(data: Data = None) -> None:
+def list_data(include_path: IncludePath = None, data: Data = None) -> None:
     """List every task's data set, and what is there of it. No network."""
     from rich.table import Table
     from rich.text import Text
@@ -52,11 +54,12 @@ def list_data(data: Data = None) -> None:
     table = Table()
     for column in ("task", "data set", "GB", "in the data folder"):
         table.add_column(column, overflow="fold", no_wrap=column in ("task", "GB"))
-    names = [name for name, entry in sorted(list_tasks().items()) if entry.kind == "task"]
-    for name, recipe in _recipes(names, include_embedded=True):
+    folders = include_path or ()
+    names = [name for name, entry in sorted(list_tasks(folders).items()) if entry.kind == "task"]
+    for name, recipe in _recipes(names, folders):
         split = recipe.split if recipe else None
         size = f"{recipe.size_gb:g}" if recipe and recipe.size_gb is not None else ""
-        state = _state(root, pinned.get(split.name)) if split else "part of the package"
+        state = _state(root, pinned.get(split.name)) if split else "comes with the task"
         table.add_row(*map(Text, (name.removeprefix(PREFIX), split.name if split else "", size, state)))
     print_table(output(), table)
     typer.echo(f"data folder: {root}")
@@ -65,6 +68,7 @@ def list_data(data: Data = None) -> None:
 @app.command("fetch", epilog="Example: lladav-eval data fetch --task mmmu --dry-run")
 def fetch_data(
     task: Task,
+    include_path: IncludePath = None,
     out: Annotated[Path | None, typer.Option(help="Data folder; default: the folder of fetched data.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the sizes and stop.")] = False,
     accept_new_revision: Accept = False,
@@ -75,7 +79,6 @@ def fetch_data(
     quiet_libraries()
     from lladav_eval.data.hub import Hub, require_room
     from lladav_eval.data.source import fetch, plan_fetch
-    from lladav_eval.runs.tasks import resolve_tasks
 
     root, hub = _root(out), Hub()
     plans = [
@@ -83,7 +86,7 @@ def fetch_data(
             recipe.split, root, hub, revision=recipe.revision, media=recipe.media,
             accept_new_revision=accept_new_revision,
         )
-        for recipe in _distinct(resolve_tasks(task.split(",")))
+        for recipe in _distinct(task, include_path)
     ]  # fmt: skip
     for plan in plans:
         chosen = plan.selection
@@ -109,29 +112,29 @@ def fetch_data(
 
 
 @app.command("lock", epilog="Example: lladav-eval data lock --task mmmu --data ./data")
-def lock_data(task: Task, data: Data = None, accept_new_revision: Accept = False) -> None:
+def lock_data(
+    task: Task, include_path: IncludePath = None, data: Data = None, accept_new_revision: Accept = False
+) -> None:
     """Pin the files that lie in a data folder. It doesn't matter who put them there; no network."""
     from lladav_eval.data.source import pin_local
-    from lladav_eval.runs.tasks import resolve_tasks
 
     root = _root(data)
-    for recipe in _distinct(resolve_tasks(task.split(","))):
+    for recipe in _distinct(task, include_path):
         entry = pin_local(recipe.split, root, accept_new_revision)
         typer.echo(f"{recipe.split.name}  pinned at {entry.revision}")
 
 
 @app.command("verify", epilog="Example: lladav-eval data verify --data ./data")
-def verify_data(task: MaybeTask = None, data: Data = None) -> None:
+def verify_data(task: MaybeTask = None, include_path: IncludePath = None, data: Data = None) -> None:
     """Compare files with their pinned checksums. Exit code 1 if one differs."""
     from lladav_eval.data.lock import LOCK_NAME, read_lock, wrong_files
     from lladav_eval.errors import UsageError
-    from lladav_eval.runs.tasks import resolve_tasks
 
     root = _root(data)
     pinned = read_lock(root)
     names = sorted(pinned)
     if task is not None:
-        names = [recipe.split.name for recipe in _distinct(resolve_tasks(task.split(",")))]
+        names = [recipe.split.name for recipe in _distinct(task, include_path)]
     for name in names:
         if name not in pinned:
             raise UsageError(f"{name} is not pinned in {root / LOCK_NAME}: fetch it, or run `lladav-eval data lock`")
@@ -149,6 +152,7 @@ def verify_data(task: MaybeTask = None, data: Data = None) -> None:
 def export_data(
     task: Task,
     out: Annotated[Path, typer.Option(help="Folder to write, for --data.")],
+    include_path: IncludePath = None,
     data: Annotated[Path | None, typer.Option("--data", help="Read from this folder instead of the hub.")] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Use what was fetched before.")] = False,
     text_only: Annotated[
@@ -162,10 +166,9 @@ def export_data(
     from lladav_eval.data.export import export_media, export_split
     from lladav_eval.data.lock import read_lock
     from lladav_eval.data.source import open_table
-    from lladav_eval.runs.tasks import resolve_tasks
 
     source = _root(data)
-    for recipe in _distinct(resolve_tasks(task.split(","))):
+    for recipe in _distinct(task, include_path):
         split = recipe.split
         table = open_table(
             split.dataset, split.config, split.split, data_dir=data, offline=offline, revision=recipe.revision
@@ -185,21 +188,24 @@ def _root(data: Path | None) -> Path:
     return default_data_dir() if data is None else data
 
 
-def _recipes(names: Sequence[str], include_embedded: bool = False) -> list[tuple[str, Recipe | None]]:
+def _recipes(names: Sequence[str], folders: Sequence[Path]) -> list[tuple[str, Recipe | None]]:
+    """By task; None for data that come with it."""
     from lladav_eval.data.recipe import read_recipe
     from lladav_eval.runs.tasks import read_task
 
-    found = [(name, read_recipe(read_task(name))) for name in names]
-    return [(name, recipe) for name, recipe in found if recipe is not None or include_embedded]
+    return [(name, read_recipe(read_task(name, folders))) for name in names]
 
 
-def _distinct(names: Sequence[str]) -> list[Recipe]:
+def _distinct(task: str, include_path: Sequence[Path] | None) -> list[Recipe]:
     """What the tasks need, each split once; raises UsageError if all of them carry their own data."""
     from lladav_eval.errors import UsageError
+    from lladav_eval.runs.tasks import resolve_tasks
 
-    recipes = {recipe.split.name: recipe for _, recipe in _recipes(names) if recipe is not None}
+    folders = include_path or ()
+    names = resolve_tasks(task.split(","), folders)
+    recipes = {recipe.split.name: recipe for _, recipe in _recipes(names, folders) if recipe is not None}
     if not recipes:
-        raise UsageError(f"{', '.join(names)}: the data are part of the package, there is nothing to do")
+        raise UsageError(f"{', '.join(names)}: the data come with the task, there is nothing to do")
     return list(recipes.values())
 
 

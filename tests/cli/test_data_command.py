@@ -91,7 +91,7 @@ def test_fetch_shows_sizes_first_and_asks_nothing(
 def test_list_says_what_is_there(hub_state: HubState, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = call(capsys, "list")
     assert code == 0
-    assert "part of the package" in out
+    assert "comes with the task" in out
     assert "ready" not in out
     call(capsys, "fetch", "--task", "one")
     _, out, _ = call(capsys, "list")
@@ -137,6 +137,20 @@ def test_lock_pins_a_folder_made_by_hand(tmp_path: Path, capsys: pytest.CaptureF
     code, _, err = call(capsys, "lock", "--task", "one", "--data", str(tmp_path / "mine"))
     assert (code, err.count("local:")) == (2, 2)
     assert call(capsys, "lock", "--task", "one", "--data", str(tmp_path / "mine"), "--accept-new-revision")[0] == 0
+
+
+def test_tasks_of_ones_own_are_known_by_their_folder(
+    hub_state: HubState, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "task: lladav_theirs\ndataset_path: some/set\ndataset_name: sub\nvalidation_split: val\n"
+    write(tmp_path / "theirs" / "theirs.yaml", text.encode())
+    theirs = ("--include-path", str(tmp_path / "theirs"))
+    for command in (("fetch",), ("lock",), ("verify",), ("export", "--out", str(tmp_path / "out"))):
+        code, _, err = call(capsys, *command, "--task", "theirs", *theirs)
+        assert code == 0, err
+        assert call(capsys, *command, "--task", "theirs")[0] == 2
+    assert "\ntheirs" not in call(capsys, "list")[1].replace("│ ", "\n")
+    assert "\ntheirs" in call(capsys, "list", *theirs)[1].replace("│ ", "\n")
 
 
 @pytest.mark.parametrize("text_only", [False, True])
@@ -291,7 +305,7 @@ def test_export_gives_links_the_names_that_cells_have(tmp_path: Path, capsys: py
 
 def test_tasks_without_a_data_set_and_unknown_ones(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = call(capsys, "fetch", "--task", "own")
-    assert (code, "part of the package" in err) == (2, True)
+    assert (code, "come with the task" in err) == (2, True)
     code, _, err = call(capsys, "fetch", "--task", "ome")
     assert (code, "did you mean one" in err) == (2, True)
 

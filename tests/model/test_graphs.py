@@ -149,7 +149,7 @@ def test_what_a_graph_reads_and_writes_stays_until_it_is_given_up() -> None:
         kept, compute = StepGraphs(), partial(torch.add, torch.ones(2).to("cuda"))
         for _ in range(2):
             x = torch.zeros(2).to("cuda")
-            hidden = kept.run("step", x, lambda: compute)
+            hidden = kept.run("step", x, partial(lambda given: given, compute))
         there = [weakref.ref(compute), weakref.ref(x), weakref.ref(hidden)]
         del compute, x, hidden
         assert all(one() is not None for one in there)
