@@ -37,7 +37,7 @@ def load(
     Raises:
         CheckpointError: if the checkpoint can't be loaded as it stands.
         EnvironmentError_: if the device or the hub is missing, or the layers can't be compiled here.
-        SettingError: if the device or type name means nothing.
+        SettingError: if the device or type name means nothing, or there are no graphs for the device or the model.
     """
     target = choose_device(device)
     precision = choose_dtype(dtype, target)
@@ -47,6 +47,8 @@ def load(
         _set_up_cuda()
     directory = find_checkpoint(str(name_or_dir), offline)
     config = read_config(directory)
+    if cuda_graphs and config.causal:
+        raise SettingError(f"cuda-graphs: {name_or_dir}, an autoregressive model, has none; leave it out")
     tokenizer = ChatTokenizer.from_dir(directory)
     model = load_model(directory, config, len(tokenizer), target, precision)
     if compile_layers:

@@ -18,6 +18,7 @@ import lladav_eval
 from lladav_eval import LladaV, Request, SamplingParams
 from lladav_eval.adapters.models import resolve_model
 from lladav_eval.cli.main import invoke
+from lladav_eval.errors import SettingError
 from lladav_eval.pocket.evaluate import request_of, rows_of
 from lladav_eval.records import Question
 
@@ -171,6 +172,11 @@ def test_graphs_of_small_steps_answer_alike(
         assert all(graph.replays for graph in graphs), "a graph that is recorded is used"
         assert sum(graph.replays for graph in graphs) > len(graphs), "and most of them more than once"
         graphs.clear()
+
+
+def test_an_autoregressive_model_has_no_graphs(device: PretendCuda) -> None:
+    with pytest.raises(SettingError, match="cuda-graphs: pocket-ar, an autoregressive model, has none; leave it out"):
+        lladav_eval.load("pocket-ar", device="cuda", cuda_graphs=True)
 
 
 def test_a_run_goes_from_task_to_table(

@@ -252,7 +252,7 @@ def _meant_for(baseline: str, spec: RunSpec) -> RunSpec:
         model=baseline,
         device=None if kind in ("openai", "replay") else spec.device,
         dtype=None if kind in ("openai", "replay", "lmms") else spec.dtype,
-        accelerate=() if kind in PREFIXES else spec.accelerate,
+        accelerate=tuple(way for way in spec.accelerate if way == "compile" and kind not in PREFIXES),
         time_limit=spec.time_limit if kind in ("openai", "hf") else None,
     )
 

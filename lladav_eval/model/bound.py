@@ -155,7 +155,7 @@ class BoundPrompts:
 
     def _reusing(self, queries: Sequence[Query]) -> list[Tensor]:
         """The same where all queries say what is computed: in an approximate mode, or by a causal model."""
-        graphs = self.model.cuda_graphs and not self.model.config.causal
+        graphs = self.model.cuda_graphs
         states = [states_of(query.reuse) for query in queries if query.reuse is not None] if graphs else []
         if graphs and sum(map(len, states)) <= MOST_ROWS:
             hidden = self._replayed(queries, states)

@@ -41,7 +41,7 @@ class LladavModel(nn.Module):
         super().__init__()
         self.config = config
         self.cuda_graphs = False
-        """Whether small steps of an approximate cache become CUDA graphs (graphs.py)."""
+        """Whether small steps of an approximate cache become CUDA graphs (graphs.py); not of a causal model."""
         self.model = Backbone(config)
         self.lm_head = Linear(config.hidden_size, config.vocab_size, bias=False)
 

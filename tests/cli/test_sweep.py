@@ -15,8 +15,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "runs"))
 import toy
 
 from lladav_eval.cli.main import invoke
+from lladav_eval.cli.sweep import _meant_for
 from lladav_eval.engine import processes
 from lladav_eval.errors import UsageError
+from lladav_eval.records import RunSpec
 from lladav_eval.reports.load import load_run
 
 
@@ -134,6 +136,12 @@ def test_the_points_share_two_workers(
         spec = json.loads(Path(f"s/{folder}/manifest.json").read_text())["spec"]
         assert (spec["workers"], spec["time_limit"]) == (2, limit)
     assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize(("baseline", "ways"), [("pocket-ar", ("compile",)), ("hf:x", ()), ("replay:x.jsonl", ())])
+def test_a_baseline_is_accelerated_in_the_ways_it_has(baseline: str, ways: tuple[str, ...]) -> None:
+    asked = RunSpec(("lladav_toy_a",), "pocket", accelerate=("compile", "cuda-graphs"))
+    assert _meant_for(baseline, asked).accelerate == ways
 
 
 def test_a_finished_run_can_be_the_baseline(models: Models, capsys: pytest.CaptureFixture[str]) -> None:
