@@ -243,7 +243,8 @@ class Generation:
     """The answer to one request, and what it cost.
 
     Passes, seconds and operations are those that made this answer: what ran out of memory and was done again isn't in
-    them, so passes and operations are the same whatever the batch.
+    them. So passes are the same whatever the batch, and operations but for what is computed once for its long prompts
+    (model/first_layer.py) or beside what is asked about (model/graphs.py), which depends on the batch's size.
     """
 
     text: str

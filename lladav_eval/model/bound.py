@@ -163,7 +163,7 @@ class BoundPrompts:
             parts = self._parts(queries)
             for query, part in zip(queries, parts, strict=True):
                 self._count_work(query.sample, part.work(len(query.token_ids)))
-            hidden = self._run_parts(self.embed(queries), parts)
+            hidden = _run_parts(self.model, self.embed(queries), parts)
         return list(self.model.logits(hidden).split_with_sizes([len(query.positions) for query in queries]))
 
     def _replayed(self, queries: Sequence[Query], states: Sequence[Tensor]) -> Tensor:
@@ -182,7 +182,7 @@ class BoundPrompts:
 
         def build() -> Compute:
             whole = [replace(query, positions=there) for query, there in zip(queries, states, strict=True)]
-            return partial(self._run_parts, parts=self._parts(whole))
+            return partial(_run_parts, self.model, parts=self._parts(whole))  # without self, which keeps it
 
         hidden = self.graphs.run(tuple(kind), self.embed(queries), build)
         return hidden[torch.cat(rows).to(self.model.device)]
@@ -197,18 +197,6 @@ class BoundPrompts:
 
     def _count_work(self, sample: int, work: Work) -> None:
         self.flops[sample] += reusing_flops(self.model.config, work, self.model.lm_head.out_features)
-
-    def _run_parts(self, x: Tensor, parts: Sequence[Part]) -> Tensor:
-        model = self.model.model
-        if any(len(part.held) for part in parts):
-            return run_holding(cast("list[Layer]", list(model.layers)), model.norm, x, parts, self.model.config)
-        count = len(model.layers)
-        mixes = [
-            partial(mix_stored, parts=parts, layer=layer, last=layer == count - 1, causal=self.model.config.causal)
-            for layer in range(count)
-        ]
-        positions, outputs = torch.cat([part.states for part in parts]), torch.cat([part.outputs for part in parts])
-        return self.model.run_layers(x, positions, mixes, outputs)
 
     def _store(self, query: Query) -> SequenceStore:
         """The store of the query's sequence; a sequence seen for the first time must be computed whole."""
@@ -245,6 +233,19 @@ class BoundPrompts:
         if visuals:
             embeddings[is_visual.nonzero().squeeze(1).to(device)] = torch.cat(visuals)
         return embeddings
+
+
+def _run_parts(model: LladavModel, x: Tensor, parts: Sequence[Part]) -> Tensor:
+    """Hidden states (N, D) at the parts' outputs of packed embeddings ``x`` (S, D)."""
+    config, count = model.config, len(model.model.layers)
+    if any(len(part.held) for part in parts):
+        return run_holding(cast("list[Layer]", list(model.model.layers)), model.model.norm, x, parts, config)
+    mixes = [
+        partial(mix_stored, parts=parts, layer=layer, last=layer == count - 1, causal=config.causal)
+        for layer in range(count)
+    ]
+    positions, outputs = torch.cat([part.states for part in parts]), torch.cat([part.outputs for part in parts])
+    return model.run_layers(x, positions, mixes, outputs)
 
 
 def check_placeholders(token_ids: Sequence[int], media: int) -> None:

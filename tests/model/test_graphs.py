@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
 from collections.abc import Iterator
 from functools import partial
@@ -106,6 +107,20 @@ def test_a_released_prompts_graphs_go(recorded: list[PretendGraph]) -> None:
             one.release(0)
             one._put(IDS[:6], torch.zeros(0, SIZE, device="cuda"), 0.0)
     assert [graph.replays for graph in recorded] == [1, 1]
+
+
+def test_graphs_dont_outlive_their_batch(recorded: list[PretendGraph]) -> None:
+    """Nor wait for the garbage collector, which doesn't see how much of a GPU's memory they hold."""
+    asked = bound(True)
+    steps([[ask(0, 6, Reuse(ALL, NOTHING))], *[[ask(0, 7, Reuse(ANSWER, NOTHING))]] * 2], asked)
+    there = weakref.ref(asked)
+    gc.disable()
+    try:
+        del asked
+        assert there() is None
+    finally:
+        gc.enable()
+    assert len(recorded) == 1
 
 
 def test_large_steps_and_exact_ones_are_left_alone(
