@@ -93,7 +93,8 @@ def _list_tasks(folders: tuple[Path, ...]) -> Mapping[str, TaskEntry]:
     entries: dict[str, TaskEntry] = {}
     for folder in folders:
         if not folder.is_dir():
-            raise TaskError(f"the task folder {folder} does not exist")
+            why = "is a file: name the folder that it is in" if folder.exists() else "does not exist"
+            raise TaskError(f"the task folder {folder} {why}")
         found: dict[str, TaskEntry] = {}
         for path in sorted(folder.rglob("*.yaml")):
             entry = _entry(path, _read_yaml(path))

@@ -54,6 +54,8 @@ def test_included_yaml_and_added_folders(tasks: Path, tmp_path: Path) -> None:
     assert resolve_tasks(["mine"], [more]) == ("lladav_mine",)
     with pytest.raises(TaskError, match="does not exist"):
         list_tasks([tmp_path / "gone"])
+    with pytest.raises(TaskError, match=r"mine\.yaml is a file: name the folder that it is in"):
+        list_tasks([more / "mine.yaml"])
 
 
 def test_a_name_in_two_files_is_refused_and_in_an_added_folder_it_wins(tasks: Path, tmp_path: Path) -> None:
