@@ -50,6 +50,8 @@ class PretendCuda(TorchFunctionMode):
         self._queued = 0
         self.recording: PretendGraph | None = None
         """The graph that is being captured."""
+        self.stream = "default"
+        """The current one."""
 
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         with torch._C.DisableTorchFunctionSubclass():
@@ -130,13 +132,24 @@ class PretendCuda(TorchFunctionMode):
     def capture(self, graph: PretendGraph, pool: object = None, capture_error_mode: str = "global") -> Iterator[None]:
         """``torch.cuda.graph``; other threads work meanwhile, so only the thread-local mode will do."""
         assert capture_error_mode == "thread_local"
-        self.recording = graph
+        before, self.stream, self.recording = self.stream, "capture", graph
         try:
             with graph.recorder:
                 yield
         finally:
             self.recording = None
             graph.recorder.undo()
+            graph.end()
+            self.stream = before  # as in torch, not where the end fails
+
+    @contextmanager
+    def on(self, stream: str) -> Iterator[None]:
+        """``torch.cuda.stream``."""
+        before, self.stream = self.stream, stream
+        try:
+            yield
+        finally:
+            self.stream = before
 
     def _wait(self, name: str) -> None:
         self._check_capture(name)
@@ -150,6 +163,9 @@ class PretendGraph:
     def __init__(self) -> None:
         self.recorder = _Recorder()
         self.replays = 0
+
+    def end(self) -> None:
+        """``capture_end``, which may raise."""
 
     def pool(self) -> tuple[int, int]:
         return (0, 1)
@@ -242,4 +258,6 @@ def pretend_cuda() -> Iterator[PretendCuda]:
             patch.setattr(torch.cuda, function, lambda *_, value=value: value)
         patch.setattr(torch.cuda, "CUDAGraph", PretendGraph)
         patch.setattr(torch.cuda, "graph", device.capture)
+        patch.setattr(torch.cuda, "stream", device.on)
+        patch.setattr(torch.cuda, "current_stream", lambda *_: device.stream)
         yield device

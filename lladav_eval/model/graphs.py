@@ -69,7 +69,9 @@ class StepGraphs:
     def _record(self, x: Tensor, compute: Compute) -> _Recorded:
         # Replayed one after another, graphs can share memory; a pool ends with the last graph that uses it.
         pool = next((other.graph.pool() for other in self._recorded.values()), None)
-        with torch.cuda.device(x.device):
+        # A capture that can't be ended (no memory for the graph, say) leaves torch on its stream; the outer context
+        # doesn't.
+        with torch.cuda.device(x.device), torch.cuda.stream(torch.cuda.current_stream(x.device)):
             graph = torch.cuda.CUDAGraph()
             # Threads that prepare the next samples may use the device meanwhile.
             with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):

@@ -188,3 +188,18 @@ def test_a_failed_recording_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatc
         broken = False
         assert [kept.run("step", x, lambda: compute).tolist() for _ in range(3)] == [[1, 1]] * 3
     assert graphs.MOST_ROWS >= 96  # an answer of the longest official setting
+
+
+def test_a_graph_that_finds_no_memory_leaves_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What follows on another stream wouldn't wait for what went before."""
+
+    def end(graph: PretendGraph) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pretend_cuda() as device, torch.inference_mode():
+        kept, x = StepGraphs(), torch.zeros(2).to("cuda")
+        kept.run("step", x, lambda: torch.neg)
+        monkeypatch.setattr(PretendGraph, "end", end)
+        with pytest.raises(torch.OutOfMemoryError):
+            kept.run("step", x, lambda: torch.neg)
+        assert device.stream == "default"
