@@ -124,9 +124,8 @@ class Part:
 
     def work(self, length: int) -> Work:
         """What one forward pass computes of this sequence of ``length`` positions."""
-        computed = len(self.fresh) + self.transfers
-        values = computed + (len(self.waiting) if self.transfers else 0)
-        return Work(length, computed, len(self.needed) + self.transfers, values, len(self.outputs))
+        fresh, needed, waiting = len(self.fresh), len(self.needed), len(self.waiting)
+        return _work(length, fresh, needed, waiting, self.transfers, len(self.outputs))
 
 
 def states_of(reuse: Reuse) -> Tensor:
@@ -137,9 +136,14 @@ def states_of(reuse: Reuse) -> Tensor:
 def work_at_states(query: Query, states: int) -> Work:
     """What one forward pass computes of a sequence whose last layer has outputs at all of its ``states``."""
     reuse = cast("Reuse", query.reuse)
-    computed = len(reuse.fresh) + reuse.transfers
-    values = computed + (states - len(reuse.fresh) if reuse.transfers else 0)
-    return Work(len(query.token_ids), computed, computed, values, len(query.positions))
+    fresh = len(reuse.fresh)
+    return _work(len(query.token_ids), fresh, fresh, states - fresh, reuse.transfers, len(query.positions))
+
+
+def _work(length: int, fresh: int, needed: int, waiting: int, transfers: int, outputs: int) -> Work:
+    """From the numbers of rows of each kind, as ``Part`` has them."""
+    computed = fresh + transfers
+    return Work(length, computed, needed + transfers, computed + (waiting if transfers else 0), outputs)
 
 
 def mix_stored(

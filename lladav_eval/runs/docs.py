@@ -6,7 +6,7 @@ EXIF data and fills cut-off ones with grey). Here one pinned split is opened, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lladav_eval.errors import TaskError
@@ -61,13 +61,22 @@ class Docs:
         return Docs(self.table, self.places, [name for name in self.column_names if name in self.table.text_columns])
 
 
+def rows_where(table: Table, where: Mapping[str, Any], columns: Iterable[str] = ()) -> list[tuple[int, dict[str, Any]]]:
+    """(position in the table, these text columns) of the rows that ``where`` chooses. Raises TaskError if none is."""
+    read = tuple(dict.fromkeys((*columns, *where)))
+    rows = [
+        (place, row)
+        for place, row in enumerate(table.rows(read))
+        if all(row[name] == value for name, value in where.items())
+    ]
+    if not rows:
+        raise TaskError(f"{table.files[0]}: no row has {dict(where)}: the split is empty for this task")
+    return rows
+
+
 def _chosen(table: Table, process_docs: Callable[[Docs], Any] | None, where: Mapping[str, Any]) -> Docs:
     """The task's rows. Raises TaskError where scoring recorded answers, which goes by ``where``, would take others."""
-    named: Sequence[int] = range(len(table))
-    if where:
-        named = [place for place, row in enumerate(table.rows(tuple(where))) if row == where]
-        if not named:
-            raise TaskError(f"no row has {dict(where)}: the split is empty for this task")
+    named: Sequence[int] = [place for place, _ in rows_where(table, where)] if where else range(len(table))
     docs: Any = Docs(table)
     if process_docs is not None:
         try:

@@ -15,6 +15,7 @@ from lladav_eval.recorded import ADVICE
 from lladav_eval.records import Score
 from lladav_eval.runs import manifest
 from lladav_eval.runs.answer_files import KEY
+from lladav_eval.runs.docs import rows_where
 from lladav_eval.runs.predictions import is_of_run, read_predictions, read_replies
 from lladav_eval.runs.tasks import read_task, resolve_tasks
 from lladav_eval.scoring.aggregate import Counts, count, interval
@@ -175,15 +176,8 @@ def _rows(
 ) -> list[tuple[int, dict[str, Any]]]:
     """(position in the table, text columns) of the task's rows. Raises TaskError for doubled ids or no rows."""
     extra = (*scorer.optional, *((scorer.identity,) if scorer.identity else ()), *also)
-    columns = dict.fromkeys((*scorer.columns, *where, *(name for name in extra if name in table.columns)))
-    rows = [
-        (place, row)
-        for place, row in enumerate(table.rows(tuple(columns)))
-        if all(row[name] == value for name, value in where.items())
-    ]
-    if not rows:
-        raise TaskError(f"{table.files[0]}: no row has {dict(where)}: the split is empty for this task")
-    if scorer.identity is not None and scorer.identity in columns:
+    rows = rows_where(table, where, (*scorer.columns, *(name for name in extra if name in table.columns)))
+    if scorer.identity is not None and scorer.identity in rows[0][1]:
         first: dict[str, int] = {}
         for place, row in rows:
             other = first.setdefault(str(row[scorer.identity]), place)
