@@ -62,21 +62,20 @@ class Docs:
 
 
 def rows_where(table: Table, where: Mapping[str, Any], columns: Iterable[str] = ()) -> list[tuple[int, dict[str, Any]]]:
-    """(position in the table, these text columns) of the rows that ``where`` chooses. Raises TaskError if none is."""
+    """(position in the table, these text columns) of the rows that ``where`` chooses."""
     read = tuple(dict.fromkeys((*columns, *where)))
-    rows = [
+    return [
         (place, row)
         for place, row in enumerate(table.rows(read))
         if all(row[name] == value for name, value in where.items())
     ]
-    if not rows:
-        raise TaskError(f"{table.files[0]}: no row has {dict(where)}: the split is empty for this task")
-    return rows
 
 
 def _chosen(table: Table, process_docs: Callable[[Docs], Any] | None, where: Mapping[str, Any]) -> Docs:
     """The task's rows. Raises TaskError where scoring recorded answers, which goes by ``where``, would take others."""
     named: Sequence[int] = [place for place, _ in rows_where(table, where)] if where else range(len(table))
+    if where and not named:
+        raise TaskError(f"no row has {dict(where)}: the split is empty for this task")
     docs: Any = Docs(table)
     if process_docs is not None:
         try:

@@ -177,6 +177,8 @@ def _rows(
     """(position in the table, text columns) of the task's rows. Raises TaskError for doubled ids or no rows."""
     extra = (*scorer.optional, *((scorer.identity,) if scorer.identity else ()), *also)
     rows = rows_where(table, where, (*scorer.columns, *(name for name in extra if name in table.columns)))
+    if not rows:
+        raise TaskError(f"{table.files[0]}: no row has {dict(where)}: the split is empty for this task")
     if scorer.identity is not None and scorer.identity in rows[0][1]:
         first: dict[str, int] = {}
         for place, row in rows:
